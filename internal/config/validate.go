@@ -1,0 +1,324 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/caarlos0/env/v11"
+)
+
+const (
+	// minutesUnit is what Load appends to a bare number of minutes, because env
+	// chooses the parser by the field's type.
+	minutesUnit = "minutes"
+
+	durationFix = "write a number and its unit, such as 30s, 5m, 1h or 90d"
+)
+
+// valueError is what is wrong with a value, without naming the value, and what to do.
+type valueError struct {
+	wrong, fix string
+	missing    bool
+}
+
+func (f *valueError) Error() string { return f.wrong }
+
+// parse fills c from values and returns what could not be, by field of Config.
+func parse(c *Config, vars []variable, values map[string]string) map[string]*valueError {
+	err := env.ParseWithOptions(c, env.Options{
+		Environment: values,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[url.URL]():       func(v string) (any, error) { return parseBaseURL(v) },
+			reflect.TypeFor[Secret]():        func(v string) (any, error) { return NewSecret(v), nil },
+			reflect.TypeFor[time.Duration](): func(v string) (any, error) { return parseDuration(v) },
+			reflect.TypeFor[int](): func(v string) (any, error) {
+				n, err := parseInteger(v)
+				return int(n), err
+			},
+			reflect.TypeFor[int64](): func(v string) (any, error) { return parseInteger(v) },
+		},
+	})
+	faults := map[string]*valueError{}
+	aggregate, _ := errors.AsType[env.AggregateError](err)
+	for _, each := range aggregate.Errors {
+		if unset, ok := errors.AsType[env.VarIsNotSetError](each); ok {
+			i := slices.IndexFunc(vars, func(v variable) bool { return v.name == unset.Key })
+			faults[vars[i].field] = &valueError{
+				wrong:   "environment variable not set",
+				fix:     "add it to .env: " + vars[i].hint,
+				missing: true,
+			}
+			continue
+		}
+		if broken, ok := errors.AsType[env.ParseError](each); ok {
+			i := slices.IndexFunc(vars, func(v variable) bool { return v.field == broken.Name })
+			f, _ := errors.AsType[*valueError](broken.Err)
+			if f.fix == "" {
+				f.fix = vars[i].advice()
+			}
+			faults[broken.Name] = f
+		}
+	}
+	if c.BaseURL != nil && c.BaseURL.Host == "" {
+		c.BaseURL = nil // env allocates the URL before it parses it
+	}
+	return faults
+}
+
+// advice says what may be written for v.
+func (v variable) advice() string {
+	switch {
+	case v.hint != "":
+		return "write " + v.hint
+	case len(v.oneof) > 0:
+		return "write one of " + strings.Join(v.oneof, ", ")
+	case v.max != "":
+		return fmt.Sprintf("write a whole number from %s to %s", v.min, v.max)
+	default:
+		return fmt.Sprintf("write %s or more", v.min)
+	}
+}
+
+// check judges a value that has been parsed. It returns nil if v can be used.
+func (c *Config) check(v variable) *valueError {
+	field := reflect.ValueOf(c).Elem().FieldByName(v.field)
+	if field.CanInt() && outside(field, v) {
+		return &valueError{wrong: "is out of range", fix: v.advice()}
+	}
+	if len(v.oneof) > 0 && !slices.Contains(v.oneof, field.String()) {
+		return &valueError{wrong: "is unknown", fix: v.advice()}
+	}
+	switch v.field {
+	case "Token":
+		return checkSecret(c.Token)
+	case "EmbedToken":
+		return checkSecret(c.EmbedToken)
+	case "SLAUrgent":
+		if c.SLAUrgent >= c.SLAWarning && c.SLAWarning > 0 {
+			return &valueError{
+				wrong: fmt.Sprintf("is not less than SLA_WARNING_MINUTES (%d)", int64(c.SLAWarning.Minutes())),
+				fix:   "lower it, or raise SLA_WARNING_MINUTES",
+			}
+		}
+	case "HealthPath":
+		return checkHealthPath(c.HealthPath)
+	case "ListenAddr":
+		return checkListenAddr(c.ListenAddr)
+	}
+	return nil
+}
+
+// outside reports whether field is out of the range that v's tags allow. It
+// reads the bounds as it reads values, so both are written alike.
+func outside(field reflect.Value, v variable) bool {
+	bound := func(text string) int64 {
+		if field.Type() == reflect.TypeFor[time.Duration]() {
+			d, _ := parseDuration(text + v.unit)
+			return int64(d)
+		}
+		n, _ := parseInteger(text)
+		return n
+	}
+	return field.Int() < bound(v.min) || v.max != "" && field.Int() > bound(v.max)
+}
+
+// parseInteger reads a whole number.
+func parseInteger(v string) (int64, error) {
+	n, err := strconv.ParseInt(v, 10, strconv.IntSize)
+	if err == nil {
+		return n, nil
+	}
+	if strings.HasPrefix(v, "your-") {
+		return 0, &valueError{wrong: "is still the placeholder, not a number"}
+	}
+	return 0, &valueError{wrong: "is not a whole number"}
+}
+
+// parseDuration reads Go's syntax, whole days ("90d") and whole minutes with
+// their unit ("30minutes").
+func parseDuration(v string) (time.Duration, error) {
+	if n, ok := strings.CutSuffix(v, minutesUnit); ok {
+		minutes, err := parseInteger(n)
+		if err != nil {
+			return 0, err
+		}
+		const most = math.MaxInt64 / int64(time.Minute) // beyond, it would overflow into the range
+		return time.Duration(max(0, min(minutes, most))) * time.Minute, nil
+	}
+	if n, ok := strings.CutSuffix(v, "d"); ok {
+		days, err := strconv.ParseInt(n, 10, 16) // 89 years, well inside a Duration
+		if err != nil {
+			return 0, &valueError{wrong: "is not a duration", fix: durationFix}
+		}
+		return time.Duration(days) * 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, &valueError{wrong: "is not a duration", fix: durationFix}
+	}
+	return d, nil
+}
+
+// parseBaseURL reads an absolute http or https URL. Its path, if any, does not
+// end in a slash.
+func parseBaseURL(v string) (url.URL, error) {
+	const example = "write it like https://chatwoot.example.com"
+	lower := strings.ToLower(v)
+	if !strings.HasPrefix(lower, "https://") && !strings.HasPrefix(lower, "http://") {
+		return url.URL{}, &valueError{wrong: "does not start with https:// or http://", fix: example}
+	}
+	u, err := url.Parse(v)
+	port := 0
+	if err == nil && u.Port() != "" {
+		port, err = strconv.Atoi(u.Port())
+	}
+	switch {
+	case strings.ContainsAny(v, "?#"):
+		return url.URL{}, &valueError{wrong: "has a query or a fragment", fix: "remove everything from the ? or # on"}
+	case strings.Contains(v, "@"): // also where url.Parse fails: no password is to be quoted
+		return url.URL{}, &valueError{wrong: "contains a user name or a password", fix: "remove what comes before the @, and the @"}
+	case err != nil, port > 65535:
+		return url.URL{}, &valueError{wrong: "is not a URL", fix: example}
+	case u.Hostname() == "":
+		return url.URL{}, &valueError{wrong: "names no host", fix: example}
+	}
+	segments := strings.Split(u.Path, "/")
+	for i, s := range segments {
+		if s == "app" || s == "api" {
+			u.Path, u.RawPath = strings.Join(segments[:i], "/"), ""
+			return url.URL{}, &valueError{
+				wrong: "is the address of a page or of the API, not of Chatwoot itself",
+				fix:   "write " + u.String(),
+			}
+		}
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	return *u, nil
+}
+
+// checkSecret refuses what cannot stand in a header.
+func checkSecret(s Secret) *valueError {
+	if strings.ContainsFunc(s.Reveal(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return &valueError{wrong: "contains a space or a control character", fix: "copy it again, on one line and with nothing around it"}
+	}
+	return nil
+}
+
+func checkHealthPath(p string) *valueError {
+	u, err := url.Parse(p)
+	if err != nil || !strings.HasPrefix(p, "/") || u.Host != "" || strings.ContainsAny(p, "?# ") {
+		return &valueError{wrong: "is not a path", fix: "write it like /rails/health, beginning with /"}
+	}
+	return nil
+}
+
+func checkListenAddr(addr string) *valueError {
+	const example = "write it like 127.0.0.1:9642, or :9642 for every interface"
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return &valueError{wrong: "is not host:port", fix: example}
+	}
+	if _, err = strconv.ParseUint(port, 10, 16); err != nil {
+		return &valueError{wrong: "does not end in a port from 0 to 65535", fix: example}
+	}
+	return nil
+}
+
+// withoutCredentials returns a URL as it may be printed: without what precedes
+// an @ or follows a ?, even if it does not parse.
+func withoutCredentials(v string) string {
+	if i := strings.LastIndexByte(v, '@'); i >= 0 {
+		v = "[hidden]" + v[i:]
+	}
+	if i := strings.IndexAny(v, "?#"); i >= 0 {
+		v = v[:i+1] + "[hidden]"
+	}
+	return v
+}
+
+// warnings returns what is allowed but unwise.
+func warnings(base *url.URL, dotenv map[string]string, vars []variable) []string {
+	var list []string
+	if base != nil && base.Scheme == "http" && !loopback(base.Hostname()) {
+		list = append(list, "CHATWOOT_BASE_URL is plain http: the token crosses the network unencrypted; use https")
+	}
+	var known []string
+	for _, v := range vars {
+		known = append(known, v.forms()...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(dotenv)) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		// godotenv takes "CHATWOOT_TOKEN abc=" for a name. Print no more of it
+		// than can be one.
+		if i := strings.IndexFunc(name, func(r rune) bool { return !isWord(r) }); i >= 0 {
+			if slices.Contains(known, name[:i]) {
+				list = append(list, "a line of .env begins with "+name[:i]+" but is not NAME=value and has no effect; correct it")
+			}
+			continue
+		}
+		near, distance := nearest(strings.ToUpper(name), known)
+		switch {
+		case distance <= max(2, len(near)/5) && distance < len(name)/2:
+			list = append(list, fmt.Sprintf("%s in .env is not a setting and has no effect; did you mean %s?", name, near))
+		case strings.HasPrefix(name, "CHATWOOT_"), strings.HasPrefix(name, "SLA_"):
+			list = append(list, name+" in .env is not a setting and has no effect; remove it unless another program reads it")
+		}
+	}
+	return list
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() || host == "localhost" || path.Ext(host) == ".localhost"
+}
+
+// isWord reports whether r may stand in a variable's name.
+func isWord(r rune) bool {
+	return r == '_' || r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}
+
+// nearest returns the candidate with the fewest single-character edits to name,
+// and their number.
+func nearest(name string, candidates []string) (string, int) {
+	best, fewest := "", len(name)+1
+	for _, c := range candidates {
+		if d := edits(name, c); d < fewest {
+			best, fewest = c, d
+		}
+	}
+	return best, fewest
+}
+
+// edits returns the Levenshtein distance of a and b, in bytes.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,213 @@
+package sla
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"time"
+)
+
+// Entry is one open conversation on a Board.
+type Entry struct {
+	ID       int64 // Chatwoot's display id
+	Inbox    int64
+	Clock    Clock
+	Contact  string // the customer's name; may be empty
+	Assignee string // the agent's name; empty when unassigned
+}
+
+// Counts is a number of conversations per Level.
+type Counts [len(Levels)]int
+
+// Tally counts the open conversations of one inbox at an instant.
+type Tally struct {
+	Inbox   int64
+	Open    Counts // every open conversation, answered or not
+	Waiting Counts // those that nobody has answered
+	Unknown int    // those whose clock is Unknown; Open has them as Normal
+}
+
+// Board is an immutable picture of all open conversations. It keeps the
+// deadlines of each inbox in order, so that the count per level at any instant
+// is a few binary searches however many conversations are open.
+// A Board is safe for concurrent use.
+type Board struct {
+	policy  Policy
+	inboxes []inbox
+	size    int
+}
+
+// inbox holds one inbox's entries: those waiting, soonest deadline first, then
+// those answered late, then the rest.
+type inbox struct {
+	id      int64
+	entries []Entry
+	waiting int
+	late    int
+	unknown int
+}
+
+// NewBoard returns the Board of the given open conversations. It takes
+// ownership of entries, which it reorders. Inboxes without an open
+// conversation are listed when known names them.
+func NewBoard(p Policy, entries []Entry, known []int64) *Board {
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(
+			cmp.Compare(a.Inbox, b.Inbox),
+			cmp.Compare(p.rank(a.Clock), p.rank(b.Clock)),
+			a.Clock.Deadline.Compare(b.Clock.Deadline),
+			cmp.Compare(a.ID, b.ID),
+		)
+	})
+	b := &Board{policy: p, size: len(entries)}
+	for len(entries) > 0 {
+		in := inbox{id: entries[0].Inbox}
+		n := 0
+		for n < len(entries) && entries[n].Inbox == in.id {
+			switch p.rank(entries[n].Clock) {
+			case rankWaiting:
+				in.waiting++
+			case rankLate:
+				in.late++
+			}
+			if entries[n].Clock.State == Unknown {
+				in.unknown++
+			}
+			n++
+		}
+		in.entries = entries[:n:n]
+		entries = entries[n:]
+		b.inboxes = append(b.inboxes, in)
+	}
+	for _, id := range known {
+		i, found := slices.BinarySearchFunc(b.inboxes, id, func(in inbox, id int64) int { return cmp.Compare(in.id, id) })
+		if !found {
+			b.inboxes = slices.Insert(b.inboxes, i, inbox{id: id})
+		}
+	}
+	return b
+}
+
+const (
+	rankWaiting = iota
+	rankLate
+	rankRest
+)
+
+// rank orders entries by what time can still do to their level: it moves those
+// waiting, and leaves the others where they are.
+func (p Policy) rank(k Clock) int {
+	switch {
+	case k.State == Waiting:
+		return rankWaiting
+	case p.Level(k, k.AnsweredAt) == Breach:
+		return rankLate
+	}
+	return rankRest
+}
+
+// Len returns the number of open conversations.
+func (b *Board) Len() int { return b.size }
+
+// Policy returns the promise that the Board's deadlines were made with.
+func (b *Board) Policy() Policy { return b.policy }
+
+// Tally counts conversations per level at now, one Tally per inbox in the
+// order of their ids.
+func (b *Board) Tally(now time.Time) []Tally {
+	out := make([]Tally, len(b.inboxes))
+	for i, in := range b.inboxes {
+		breached := in.dueBefore(now)
+		urgent := in.dueBefore(now.Add(b.policy.Urgent))
+		warned := in.dueBefore(now.Add(b.policy.Warning + 1)) // the warning threshold is inclusive
+		t := Tally{Inbox: in.id, Unknown: in.unknown}
+		t.Waiting = Counts{
+			Breach:  breached,
+			Urgent:  urgent - breached,
+			Warning: warned - urgent,
+			Normal:  in.waiting - warned,
+		}
+		t.Open = t.Waiting
+		t.Open[Breach] += in.late
+		t.Open[Normal] += len(in.entries) - in.waiting - in.late
+		out[i] = t
+	}
+	return out
+}
+
+// dueBefore returns how many of the waiting have a deadline before t.
+func (in inbox) dueBefore(t time.Time) int {
+	return sort.Search(in.waiting, func(i int) bool { return !in.entries[i].Clock.Deadline.Before(t) })
+}
+
+// Landmarks are the instants that say how the waiting stand. A zero instant
+// means that there is nothing to point at.
+type Landmarks struct {
+	OldestWaiting time.Time // clock start of whoever has waited longest
+	NextDeadline  time.Time // the first deadline that has not passed
+	NewestBreach  time.Time // the last deadline that has, of those still unanswered
+}
+
+// Landmarks returns the Board's landmarks at now.
+func (b *Board) Landmarks(now time.Time) Landmarks {
+	l := Landmarks{NextDeadline: b.DeadlineAfter(now.Add(-1))}
+	for _, in := range b.inboxes {
+		if in.waiting == 0 {
+			continue
+		}
+		// One promise per inbox: the earliest deadline started earliest.
+		if start := in.entries[0].Clock.Start; l.OldestWaiting.IsZero() || start.Before(l.OldestWaiting) {
+			l.OldestWaiting = start
+		}
+		if passed := in.dueBefore(now); passed > 0 {
+			l.NewestBreach = latest(l.NewestBreach, in.entries[passed-1].Clock.Deadline)
+		}
+	}
+	return l
+}
+
+// DeadlineAfter returns the first deadline of a waiting conversation that lies
+// after t, or a zero time.
+func (b *Board) DeadlineAfter(t time.Time) time.Time {
+	var first time.Time
+	for _, in := range b.inboxes {
+		if i := in.dueBefore(t.Add(1)); i < in.waiting {
+			if d := in.entries[i].Clock.Deadline; first.IsZero() || d.Before(first) {
+				first = d
+			}
+		}
+	}
+	return first
+}
+
+// Listed is an Entry with its Level at the instant it was listed for.
+type Listed struct {
+	Entry
+	Level Level
+}
+
+// List returns the conversations that keep accepts at now: those waiting
+// first, in the order in which their answers are due, then the others by id.
+func (b *Board) List(now time.Time, keep func(Listed) bool) []Listed {
+	var out []Listed
+	for _, in := range b.inboxes {
+		for _, e := range in.entries {
+			if l := (Listed{e, b.policy.Level(e.Clock, now)}); keep(l) {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortFunc(out, func(x, y Listed) int {
+		wx, wy := x.Clock.State == Waiting, y.Clock.State == Waiting
+		switch {
+		case wx && wy:
+			return cmp.Or(x.Clock.Deadline.Compare(y.Clock.Deadline), cmp.Compare(x.ID, y.ID))
+		case wx:
+			return -1
+		case wy:
+			return 1
+		}
+		return cmp.Compare(x.ID, y.ID)
+	})
+	return out
+}

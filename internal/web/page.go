@@ -1,0 +1,128 @@
+package web
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hotdash/chatwoot-sla/internal/sla"
+)
+
+// mostRows bounds the list on the page; the JSON has them all.
+const mostRows = 100
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+type pageData struct {
+	statusDoc
+	State   string
+	Age     string // of the picture
+	Cells   []cell
+	Rows    []row
+	More    int // waiting conversations that Rows leaves out
+	Probes  []probeRow
+	Names   bool
+	NextDue string
+}
+
+type cell struct {
+	Level         string
+	Open, Waiting int
+}
+
+type row struct {
+	ID                                int64
+	URL, Inbox, Level, Left, Deadline string
+	Contact, Assignee                 string
+}
+
+type probeRow struct {
+	Title, State, Detail string
+}
+
+func (s *server) page(w http.ResponseWriter, _ *http.Request) {
+	var body bytes.Buffer
+	if err := pageTemplate.Execute(&body, s.pageData(s.State())); err != nil {
+		s.log.Error("render page", zap.Error(err))
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = body.WriteTo(w) // the client is gone if it fails
+}
+
+func (s *server) pageData(st State) pageData {
+	d := pageData{statusDoc: s.statusDoc(st), State: st.picture(), Names: s.ShowNames}
+	for _, p := range st.Probes {
+		d.Probes = append(d.Probes, probeLine(p, st.Now))
+	}
+	if st.Board == nil {
+		return d
+	}
+	d.Age = short(st.Now.Sub(st.SyncedAt))
+	open, waiting := d.statusDoc.Levels, d.statusDoc.Waiting
+	d.Cells = []cell{
+		{"breach", open.Breach, waiting.Breach},
+		{"urgent", open.Urgent, waiting.Urgent},
+		{"warning", open.Warning, waiting.Warning},
+		{"normal", open.Normal, waiting.Normal},
+	}
+	list := st.Board.List(st.Now, func(l sla.Listed) bool { return l.Clock.State == sla.Waiting })
+	for _, l := range list[:min(mostRows, len(list))] {
+		r := row{
+			ID: l.ID, URL: s.ConversationURL(l.ID), Inbox: st.Inboxes[l.Inbox], Level: l.Level.String(),
+			Deadline: l.Clock.Deadline.UTC().Format("15:04:05"),
+		}
+		if left := l.Clock.Deadline.Sub(st.Now); left >= 0 {
+			r.Left = short(left) + " left"
+		} else {
+			r.Left = short(-left) + " late"
+		}
+		if s.ShowNames {
+			r.Contact, r.Assignee = l.Contact, l.Assignee
+		}
+		d.Rows = append(d.Rows, r)
+	}
+	d.More = len(list) - len(d.Rows)
+	if d.Next != nil {
+		d.NextDue = short(d.Next.Sub(st.Now))
+	}
+	return d
+}
+
+func probeLine(p Probe, now time.Time) probeRow {
+	r := probeRow{Title: p.Title, State: "unknown", Detail: p.Error}
+	switch {
+	case p.Known && p.Up:
+		r.State = "up"
+	case p.Known:
+		r.State = "down"
+	}
+	if p.Known && p.Error == "" {
+		r.Detail = fmt.Sprintf("%s, %d ms, for %s", p.Endpoint, p.Latency.Milliseconds(), short(now.Sub(p.Since)))
+	}
+	return r
+}
+
+// short writes a duration as a person would say it: the two largest units.
+func short(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	s := int(d.Seconds())
+	switch {
+	case s >= 86400:
+		return fmt.Sprintf("%d d %02d h", s/86400, s%86400/3600)
+	case s >= 3600:
+		return fmt.Sprintf("%d h %02d min", s/3600, s%3600/60)
+	case s >= 60:
+		return fmt.Sprintf("%d min %02d s", s/60, s%60)
+	}
+	return fmt.Sprintf("%d s", s)
+}

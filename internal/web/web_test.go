@@ -1,0 +1,243 @@
+package web_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/sla"
+	"github.com/hotdash/chatwoot-sla/internal/web"
+)
+
+var (
+	policy = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
+	t0     = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+)
+
+func waiting(id int64, since time.Duration) sla.Entry {
+	start := t0.Add(-since)
+	return sla.Entry{
+		ID: id, Inbox: 5, Contact: "Ada <script>", Assignee: "Tomas",
+		Clock: sla.Clock{State: sla.Waiting, Start: start, Deadline: policy.Deadline(start)},
+	}
+}
+
+// fresh is a state in which everything is known and recent.
+func fresh() web.State {
+	return web.State{
+		Now: t0, Policy: policy, SyncedAt: t0.Add(-7 * time.Second), StaleFrom: t0.Add(-2 * time.Minute), Account: "Example Shop",
+		Board: sla.NewBoard(policy, []sla.Entry{
+			waiting(1, time.Minute), waiting(2, 20*time.Minute), waiting(3, 28*time.Minute), waiting(4, 95*time.Minute),
+			{ID: 5, Inbox: 5, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: t0.Add(time.Minute)}},
+			{ID: 6, Inbox: 5, Clock: sla.Clock{State: sla.Unknown}},
+		}, nil),
+		Inboxes: map[int64]string{5: "Website"},
+		Probes: []web.Probe{
+			{Name: "rails_health", Title: "Platform Health", Known: true, Up: true, Since: t0.Add(-time.Hour), Latency: 12 * time.Millisecond, Endpoint: "/health"},
+			{Name: "authenticated_api", Title: "Authenticated API", Known: true, Since: t0, Error: "Failed with HTTP 401"},
+		},
+	}
+}
+
+func serve(t *testing.T, names bool, state func() web.State) *httptest.Server {
+	t.Helper()
+	h, err := web.New(web.Options{
+		State:           state,
+		ConversationURL: func(id int64) string { return "https://chat.example.com/app/" + strconv.FormatInt(id, 10) },
+		Metrics:         http.NotFoundHandler(),
+		Version:         "test",
+		ShowNames:       names,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func get(t *testing.T, s *httptest.Server, path string) (int, string) {
+	t.Helper()
+	resp, err := s.Client().Get(s.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestStatus(t *testing.T) {
+	_, body := get(t, serve(t, true, fresh), "/api/v1/status")
+	var doc struct {
+		Open    int            `json:"open_conversations"`
+		Levels  map[string]int `json:"conversations"`
+		Waiting map[string]int `json:"waiting_conversations"`
+		Picture struct{ State string }
+		Next    time.Time `json:"next_deadline"`
+		Probes  []struct {
+			Name string
+			Up   *bool
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Open != 6 || doc.Levels["breach"] != 2 || doc.Waiting["breach"] != 1 || doc.Levels["normal"] != 2 || doc.Picture.State != "fresh" {
+		t.Errorf("status is %s", body)
+	}
+	if want := t0.Add(2 * time.Minute); !doc.Next.Equal(want) {
+		t.Errorf("next deadline %v, want %v", doc.Next, want)
+	}
+	if len(doc.Probes) != 2 || !*doc.Probes[0].Up || *doc.Probes[1].Up {
+		t.Errorf("probes are %+v", doc.Probes)
+	}
+}
+
+func TestBeforeTheFirstReadingNothingIsZero(t *testing.T) {
+	s := serve(t, true, func() web.State {
+		return web.State{Now: t0, Policy: policy, Problem: "GET /api/v1/profile: HTTP 401"}
+	})
+	_, status := get(t, s, "/api/v1/status")
+	for _, want := range []string{`"open_conversations": null`, `"waiting_conversations": null`, `"state": "starting"`, "HTTP 401"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status lacks %s: %s", want, status)
+		}
+	}
+	if code, body := get(t, s, "/api/v1/conversations"); code != http.StatusServiceUnavailable || !strings.Contains(body, "HTTP 401") {
+		t.Errorf("conversations: %d %s, want 503 with the reason", code, body)
+	}
+	if code, page := get(t, s, "/"); code != http.StatusOK || !strings.Contains(page, "read for the first time") || !strings.Contains(page, "HTTP 401") {
+		t.Errorf("page: %d %s", code, page)
+	}
+	if code, _ := get(t, s, "/readyz"); code != http.StatusOK {
+		t.Errorf("readyz: %d; a Chatwoot that is down must not take its monitor away", code)
+	}
+}
+
+func TestConversations(t *testing.T) {
+	s := serve(t, true, fresh)
+	tests := []struct {
+		query string
+		ids   []int64
+	}{
+		{"", []int64{4, 3, 2, 1, 5, 6}},
+		{"?level=breach", []int64{4, 5}},
+		{"?level=urgent,warning", []int64{3, 2}},
+		{"?level=urgent&level=warning", []int64{3, 2}},
+		{"?level=normal&limit=1", []int64{1}},
+	}
+	for _, tt := range tests {
+		_, body := get(t, s, "/api/v1/conversations"+tt.query)
+		var doc struct {
+			Conversations []struct {
+				ID          int64
+				Level       string
+				SecondsLeft *float64 `json:"seconds_left"`
+				URL         string
+			}
+		}
+		if err := json.Unmarshal([]byte(body), &doc); err != nil {
+			t.Fatalf("%s: %v", tt.query, err)
+		}
+		var ids []int64
+		for _, c := range doc.Conversations {
+			ids = append(ids, c.ID)
+			if c.ID == 3 && (c.Level != "urgent" || *c.SecondsLeft != 120 || c.URL != "https://chat.example.com/app/3") {
+				t.Errorf("conversation 3 is %+v", c)
+			}
+		}
+		if !equal(ids, tt.ids) {
+			t.Errorf("%q lists %v, want %v", tt.query, ids, tt.ids)
+		}
+	}
+	for _, bad := range []string{"?level=critical", "?limit=0", "?limit=many"} {
+		if code, body := get(t, s, "/api/v1/conversations"+bad); code != http.StatusBadRequest || !strings.Contains(body, "error") {
+			t.Errorf("%s: %d %s, want 400 with a reason", bad, code, body)
+		}
+	}
+}
+
+func equal(a, b []int64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func TestPage(t *testing.T) {
+	code, page := get(t, serve(t, true, fresh), "/")
+	if code != http.StatusOK {
+		t.Fatalf("status %d", code)
+	}
+	for _, want := range []string{
+		"Example Shop", "Open conversations: 6", "1 h 05 min late", "2 min 00 s left", "next deadline in 2 min 00 s",
+		"Ada &lt;script&gt;", "Tomas", `href="https://chat.example.com/app/4"`, "Platform Health", "Failed with HTTP 401", "read 7 s ago",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "may be wrong") {
+		t.Error("a fresh page calls itself stale")
+	}
+}
+
+func TestStalePictureSaysSo(t *testing.T) {
+	stale := map[string]func(*web.State){
+		"old":        func(s *web.State) { s.SyncedAt = t0.Add(-3 * time.Minute) },
+		"failed":     func(s *web.State) { s.Problem = "Connection timeout after 20000ms" },
+		"incomplete": func(s *web.State) { s.Incomplete = 3 },
+		"partial":    func(s *web.State) { s.Partial = true },
+	}
+	words := map[string]string{
+		"old": "3 min 00 s old and may be wrong", "failed": "Connection timeout after 20000ms",
+		"incomplete": "counts 3 open conversations more or fewer", "partial": "no administrator",
+	}
+	for name, change := range stale {
+		state := fresh()
+		change(&state)
+		if _, page := get(t, serve(t, true, func() web.State { return state }), "/"); !strings.Contains(page, words[name]) {
+			t.Errorf("%s: the page lacks %q", name, words[name])
+		}
+	}
+}
+
+func TestNamesAreHiddenFromStrangers(t *testing.T) {
+	s := serve(t, false, fresh)
+	for _, path := range []string{"/", "/api/v1/conversations", "/api/v1/status"} {
+		if _, body := get(t, s, path); strings.Contains(body, "Ada") || strings.Contains(body, "Tomas") {
+			t.Errorf("%s names people to whoever can reach it", path)
+		}
+	}
+}
+
+func TestOnlyReadingIsPossible(t *testing.T) {
+	s := serve(t, true, fresh)
+	for _, path := range []string{"/", "/api/v1/status", "/metrics"} {
+		resp, err := s.Client().Post(s.URL+path, "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("POST %s: %d, want 405", path, resp.StatusCode)
+		}
+	}
+	if code, _ := get(t, s, "/nothing"); code != http.StatusNotFound {
+		t.Errorf("GET /nothing: %d, want 404", code)
+	}
+}
