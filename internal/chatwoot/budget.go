@@ -92,13 +92,17 @@ func (b *budget) throttled(retryAfter time.Duration) time.Duration {
 	defer b.mu.Unlock()
 	now := b.now()
 	if retryAfter <= 0 {
-		// Chatwoot's windows are whole minutes of its clock and it sends no
-		// Retry-After; the jitter keeps replicas apart.
-		minute := now.Truncate(time.Minute).Add(time.Minute)
-		retryAfter = minute.Sub(now) + time.Second + rand.N(2*time.Second)
+		retryAfter = untilNext(time.Minute, now)
 	}
 	if until := now.Add(retryAfter); until.After(b.until) {
 		b.until = until
 	}
 	return b.until.Sub(now)
+}
+
+// untilNext returns how long to wait for the next window of a limit that sent
+// no Retry-After. Chatwoot's windows start at multiples of their length by its
+// clock; the jitter keeps replicas apart.
+func untilNext(window time.Duration, now time.Time) time.Duration {
+	return now.Truncate(window).Add(window).Sub(now) + time.Second + rand.N(2*time.Second)
 }

@@ -29,6 +29,10 @@ const (
 
 	// maxBody bounds what is read of one answer: about 5,000 list rows.
 	maxBody = 32 << 20
+
+	// maxPooled bounds the memory that is kept for the next answer; a page
+	// takes a quarter.
+	maxPooled = 1 << 20
 )
 
 // Options configures a Client.
@@ -100,6 +104,10 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("chatwoot: a base URL with a host is required")
 	case o.AccountID <= 0:
 		return nil, fmt.Errorf("chatwoot: account id %d is not positive", o.AccountID)
+	case o.RequestsPerMinute < 0:
+		return nil, fmt.Errorf("chatwoot: %d requests per minute would send nothing", o.RequestsPerMinute)
+	case o.Timeout < 0:
+		return nil, fmt.Errorf("chatwoot: a time-out %v is over before it starts", o.Timeout)
 	}
 	if o.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -149,9 +157,10 @@ func (c *Client) ClockSkew() time.Duration { return c.skew.median() }
 func (c *Client) AccountID() int64 { return c.account }
 
 // ConversationURL returns the address of a conversation in Chatwoot's own
-// interface.
+// interface, without a password that the base URL may hold.
 func (c *Client) ConversationURL(id int64) string {
-	return c.base.JoinPath("app/accounts", strconv.FormatInt(c.account, 10), "conversations", strconv.FormatInt(id, 10)).String()
+	u := url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: c.base.Path, RawPath: c.base.RawPath}
+	return u.JoinPath("app/accounts", strconv.FormatInt(c.account, 10), "conversations", strconv.FormatInt(id, 10)).String()
 }
 
 // request is one GET.
@@ -181,7 +190,7 @@ func (c *Client) get(ctx context.Context, r request, read func(answer) error) er
 	if err := c.budget.wait(ctx, c.class); err != nil {
 		fail.Kind, fail.Err = Canceled, err
 		if errors.Is(err, context.DeadlineExceeded) {
-			fail.Kind = TimedOut
+			fail.Kind = TimedOut // Timeout stays 0: it was never sent
 		}
 		return fail
 	}
@@ -196,7 +205,7 @@ func (c *Client) get(ctx context.Context, r request, read func(answer) error) er
 	status, err := c.exchange(ctx, r, fail, read)
 	c.observe(r.endpoint, status, time.Since(started))
 	if fail.Kind == TimedOut {
-		fail.Timeout = timeout.Round(time.Millisecond)
+		fail.Timeout = max(timeout.Round(time.Millisecond), time.Millisecond)
 	}
 	return err
 }
@@ -231,7 +240,11 @@ func (c *Client) exchange(ctx context.Context, r request, fail *Error, read func
 
 	body := c.bodies.Get().(*bytes.Buffer)
 	body.Reset()
-	defer c.bodies.Put(body)
+	defer func() {
+		if body.Cap() <= maxPooled {
+			c.bodies.Put(body)
+		}
+	}()
 	if n := resp.ContentLength; n > 0 && n <= maxBody {
 		body.Grow(int(n) + bytes.MinRead)
 	}
@@ -239,6 +252,9 @@ func (c *Client) exchange(ctx context.Context, r request, fail *Error, read func
 
 	fail.Status = resp.StatusCode
 	switch {
+	case resp.StatusCode != http.StatusOK: // which says more than how its body ended
+		c.classify(r, resp, body.Bytes(), fail)
+		return resp.StatusCode, fail
 	case err != nil:
 		fail.Kind, fail.Err = transportError(err)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -247,9 +263,6 @@ func (c *Client) exchange(ctx context.Context, r request, fail *Error, read func
 		return resp.StatusCode, fail
 	case body.Len() > maxBody:
 		fail.Kind, fail.Err = TooLarge, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20)
-		return resp.StatusCode, fail
-	case resp.StatusCode != http.StatusOK:
-		c.classify(resp, body.Bytes(), fail)
 		return resp.StatusCode, fail
 	}
 	if !r.html && !isJSON(resp.Header.Get("Content-Type")) {
@@ -264,8 +277,8 @@ func (c *Client) exchange(ctx context.Context, r request, fail *Error, read func
 }
 
 // classify fills fail for an answer other than 200.
-func (c *Client) classify(resp *http.Response, body []byte, fail *Error) {
-	fail.Detail = serverMessage(resp.StatusCode, body)
+func (c *Client) classify(r request, resp *http.Response, body []byte, fail *Error) {
+	fail.Detail = serverMessage(resp.StatusCode, body, c.token)
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
 		fail.Kind = Unauthorized
@@ -273,14 +286,21 @@ func (c *Client) classify(resp *http.Response, body []byte, fail *Error) {
 		fail.Kind = NotFound
 	case code == http.StatusTooManyRequests:
 		fail.Kind = Throttled
-		fail.RetryAfter = c.budget.throttled(retryAfter(resp.Header.Get("Retry-After"), time.Now()))
+		now := time.Now()
+		wait := retryAfter(resp.Header.Get("Retry-After"), now)
+		if r.endpoint == EndpointWidget {
+			// A limit of this page alone, by the hour: it stops no others.
+			fail.RetryAfter = cmp.Or(wait, untilNext(time.Hour, now))
+			return
+		}
+		fail.RetryAfter = c.budget.throttled(wait)
 	case code >= 500:
 		fail.Kind = ServerError
 	case code >= 300 && code < 400:
 		fail.Kind = Redirected
 		fail.Detail = "an address it does not name"
 		if to, err := resp.Location(); err == nil {
-			fail.Detail = (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String()
+			fail.Detail = without(c.token, (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String())
 		}
 	default:
 		fail.Kind = Refused

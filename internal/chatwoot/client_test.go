@@ -69,6 +69,9 @@ func saysJSON(body string) http.HandlerFunc {
 	return says(http.StatusOK, "application/json; charset=utf-8", body)
 }
 
+// hangs never answers; the request ends when the client gives up.
+func hangs(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
 func parse(t *testing.T, raw string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(raw)
@@ -284,8 +287,6 @@ func TestConversationURLIsWhereAgentsOpenIt(t *testing.T) {
 }
 
 func TestEveryRequestIsObserved(t *testing.T) {
-	hang := make(chan struct{})
-	defer close(hang)
 	tests := []struct {
 		name   string
 		h      http.HandlerFunc
@@ -294,13 +295,12 @@ func TestEveryRequestIsObserved(t *testing.T) {
 		{"not found", http.NotFound, 404},
 		{"an answer that does not decode", saysJSON(`[`), 200},
 		{"a server error", says(503, "text/html", "<h1>maintenance</h1>"), 503},
-		{"no answer in time", func(http.ResponseWriter, *http.Request) { <-hang }, 0},
+		{"no answer in time", hangs, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			base := serve(t, tt.h)
 			for _, call := range calls {
-				ctx, cancel := context.WithCancel(t.Context())
 				var seen int
 				c := dial(t, base, func(o *chatwoot.Options) {
 					if tt.status == 0 {
@@ -316,8 +316,7 @@ func TestEveryRequestIsObserved(t *testing.T) {
 						}
 					}
 				})
-				_ = call.do(ctx, c)
-				cancel()
+				_ = call.do(t.Context(), c)
 				if seen == 0 {
 					t.Errorf("%s: nothing observed", call.name)
 				}

@@ -57,6 +57,8 @@ type Page struct {
 	ServerTime    time.Time // the answer's Date header; zero when it had none
 }
 
+// decodePage wants a list, not a null; of a member that comes twice the last
+// counts, as in encoding/json.
 func decodePage(data []byte) (Page, error) {
 	s := &scanner{data: data}
 	var p Page
@@ -66,6 +68,7 @@ func decodePage(data []byte) (Page, error) {
 			s.skip()
 			return
 		}
+		p, seen = Page{}, false
 		s.object(func(key []byte) {
 			switch string(key) {
 			case "meta":
@@ -77,11 +80,8 @@ func decodePage(data []byte) (Page, error) {
 					s.skip()
 				})
 			case "payload":
-				seen = true
-				s.array(func() {
-					c := s.conversation()
-					p.Conversations = append(p.Conversations, c)
-				})
+				p.Conversations, seen = nil, s.peek() == '['
+				s.array(func() { p.Conversations = append(p.Conversations, s.conversation()) })
 			default:
 				s.skip()
 			}

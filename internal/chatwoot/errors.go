@@ -3,11 +3,11 @@ package chatwoot
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -42,7 +42,7 @@ type Error struct {
 	Status     int           // HTTP status; 0 without an answer
 	Detail     string        // what the server said, or where it points
 	RetryAfter time.Duration // when Throttled: how long to wait
-	Timeout    time.Duration // when TimedOut: how long was waited
+	Timeout    time.Duration // when TimedOut: how long was waited; 0: it was never sent
 	Err        error
 }
 
@@ -52,6 +52,10 @@ func (e *Error) Error() string {
 	b.WriteString(": ")
 	switch e.Kind {
 	case TimedOut:
+		if e.Timeout == 0 {
+			b.WriteString("not sent before the deadline: requests wait while the budget is spent or Chatwoot throttles us")
+			break
+		}
 		fmt.Fprintf(&b, "Connection timeout after %dms", e.Timeout.Milliseconds())
 	case Redirected:
 		fmt.Fprintf(&b, "HTTP %d, a redirect to %s", e.Status, e.Detail)
@@ -91,6 +95,9 @@ func (e *Error) hint() string {
 	case BadTLS:
 		return "check the certificate and its expiry, and that the base URL has the right scheme"
 	case TimedOut:
+		if e.Timeout == 0 {
+			return "raise the budget or Chatwoot's limit, or ask for less"
+		}
 		return "check network, Chatwoot's load and firewall rules"
 	case Redirected:
 		return "set the base URL to the address that Chatwoot is served from"
@@ -101,7 +108,16 @@ func (e *Error) hint() string {
 		return "check the token and the permissions of its user"
 	case NotFound:
 		return "check the base URL, and that this Chatwoot has what was asked for"
+	case Refused:
+		return "check the base URL, and what stands between us and Chatwoot"
+	case ServerError:
+		return "look into Chatwoot's log, and into that of the proxy before it"
+	case TooLarge:
+		return "ask for a shorter time or for less"
 	case Throttled:
+		if e.Endpoint == "GET "+widgetPath {
+			return "without the conversation token of an earlier load, five loads an hour are allowed"
+		}
 		return "Chatwoot limits requests per minute and address; lower the request budget"
 	case NotJSON:
 		return "check that the base URL is Chatwoot's own, with no login page or proxy in between"
@@ -132,8 +148,9 @@ func Is(err error, kind Kind) bool {
 // arrived, which has an "errors" list, localized, where others have "error".
 const missingToken = "no token arrived"
 
-// serverMessage extracts Chatwoot's own words from an error body.
-func serverMessage(status int, body []byte) string {
+// serverMessage extracts Chatwoot's own words from an error body, which must
+// not repeat the token.
+func serverMessage(status int, body []byte, token string) string {
 	var shape struct {
 		Error   any      `json:"error"`
 		Message string   `json:"message"`
@@ -152,6 +169,7 @@ func serverMessage(status int, body []byte) string {
 		}
 		text = shape.Errors[0]
 	}
+	text = without(token, text)
 	const most = 200
 	if r := []rune(text); len(r) > most {
 		text = string(r[:most]) + "…"
@@ -159,21 +177,25 @@ func serverMessage(status int, body []byte) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
+// without returns text with every occurrence of secret masked.
+func without(secret, text string) string {
+	if secret == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, "[token]")
+}
+
 // transportError classifies an error of net/http. The URL that net/http puts
 // into its text is left out: it may hold a website token.
 func transportError(err error) (Kind, error) {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	var (
-		timeout  net.Error
-		dns      *net.DNSError
-		cert     *tls.CertificateVerificationError
-		record   tls.RecordHeaderError
-		alert    tls.AlertError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
+		timeout net.Error
+		dns     *net.DNSError
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -182,8 +204,8 @@ func transportError(err error) (Kind, error) {
 		return TimedOut, err
 	case errors.As(err, &dns):
 		return NameUnknown, err
-	case errors.As(err, &cert), errors.As(err, &record), errors.As(err, &alert), errors.As(err, &unknown), errors.As(err, &hostname),
-		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case errors.As(err, &cert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch),
+		strings.Contains(err.Error(), "tls: "): // alerts, for which crypto/tls has no type
 		return BadTLS, err
 	}
 	return Unreachable, err

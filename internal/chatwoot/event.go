@@ -55,8 +55,8 @@ func DecodeEvent(body []byte) (Event, error) {
 			s.messageField(&m, key)
 		})
 		e.Message = &m
-		if s.err == nil && (m.ID <= 0 || e.Conversation == nil) {
-			s.fail("a message event without id or conversation")
+		if s.err == nil && (m.ID <= 0 || m.CreatedAt.IsZero() || e.Conversation == nil) {
+			s.fail("a message event without id, created_at or conversation")
 		}
 	case strings.HasPrefix(e.Name, "conversation_") && !strings.HasPrefix(e.Name, "conversation_typing"):
 		c := s.conversation()

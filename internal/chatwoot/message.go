@@ -19,6 +19,9 @@ const (
 
 func (s *scanner) messageKind() MessageKind {
 	switch c := s.peek(); {
+	case c == 'n':
+		s.word("null")
+		return UnknownKind
 	case c == '"':
 		switch string(s.text()) {
 		case "incoming":
@@ -74,7 +77,7 @@ func decodeMessages(data []byte) ([]Message, error) {
 			s.skip()
 			return
 		}
-		seen = true
+		messages, seen = nil, s.peek() == '['
 		s.array(func() { messages = append(messages, s.message()) })
 	})
 	if err := s.end(); err != nil {

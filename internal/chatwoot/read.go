@@ -78,33 +78,37 @@ func (c *Client) Conversation(ctx context.Context, id int64) (Conversation, erro
 // Messages calls each for the messages of a conversation with ids above after,
 // oldest first, a page at a time, until they end or each returns false.
 func (c *Client) Messages(ctx context.Context, conversation, after int64, each func([]Message) bool) error {
+	label := c.accountPath("conversations", "{id}", "messages")
 	for range maxMessagePages {
 		var messages []Message
 		err := c.get(ctx, request{
 			endpoint: EndpointMessages,
 			path:     c.accountPath("conversations", strconv.FormatInt(conversation, 10), "messages"),
-			label:    c.accountPath("conversations", "{id}", "messages"),
+			label:    label,
 			query:    url.Values{"after": {strconv.FormatInt(after, 10)}},
 		}, func(a answer) (err error) {
 			messages, err = decodeMessages(a.body)
+			for _, m := range messages {
+				if m.ID <= after {
+					return fmt.Errorf("asked for messages after %d, got message %d again", after, m.ID)
+				}
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		last := after
-		for _, m := range messages {
-			last = max(last, m.ID)
-		}
 		if !each(messages) || len(messages) < messagesPerPage {
 			return nil
 		}
-		if last == after {
-			return fmt.Errorf("GET messages: the server answers the same page again")
+		for _, m := range messages {
+			after = max(after, m.ID)
 		}
-		after = last
 	}
-	return fmt.Errorf("GET messages: more than %d pages", maxMessagePages)
+	return &Error{
+		Endpoint: "GET " + label, Kind: TooLarge, Status: http.StatusOK,
+		Err: fmt.Errorf("the conversation has more than %d messages", maxMessagePages*messagesPerPage),
+	}
 }
 
 // messagesPerPage is what Chatwoot answers to after= at most.
@@ -170,7 +174,13 @@ func (c *Client) Inboxes(ctx context.Context) ([]Inbox, error) {
 		Payload []Inbox `json:"payload"`
 	}
 	err := c.get(ctx, request{endpoint: EndpointInboxes, path: c.accountPath("inboxes")}, func(a answer) error {
-		return json.Unmarshal(a.body, &list)
+		if err := json.Unmarshal(a.body, &list); err != nil {
+			return err
+		}
+		if list.Payload == nil {
+			return fmt.Errorf("payload is missing: this is not a list of inboxes")
+		}
+		return nil
 	})
 	return list.Payload, err
 }
@@ -215,13 +225,17 @@ func (c *Client) Health(ctx context.Context, path string) (answered string, err 
 		if Is(err, NotFound) {
 			continue
 		}
-		c.mu.Lock()
-		c.healthPath = p
-		c.mu.Unlock()
+		if err == nil {
+			c.mu.Lock()
+			c.healthPath = p
+			c.mu.Unlock()
+		}
 		return p, err
 	}
 	return path, err
 }
+
+const widgetPath = "/widget"
 
 var widgetToken = regexp.MustCompile(`window\.authToken\s*=\s*['"]([^'"]+)['"]`)
 
@@ -233,7 +247,7 @@ func (c *Client) Widget(ctx context.Context, websiteToken, conversation string) 
 	if conversation != "" {
 		q.Set("cw_conversation", conversation)
 	}
-	err := c.get(ctx, request{endpoint: EndpointWidget, path: "/widget", query: q, public: true, html: true}, func(a answer) error {
+	err := c.get(ctx, request{endpoint: EndpointWidget, path: widgetPath, query: q, public: true, html: true}, func(a answer) error {
 		if m := widgetToken.FindSubmatch(a.body); m != nil {
 			conversation = string(m[1])
 			return nil

@@ -1,0 +1,54 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Empty without git; the binary then falls back to its build info.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
+GOLANGCI_LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+SCRIPTS := $(wildcard deploy/*.sh) tools/deps tools/fuzz
+FUZZTIME ?= 10s
+
+# What tests and checks call besides Go, as command:package of Debian.
+# build-essential: the race detector needs a C compiler and its headers.
+DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git
+
+.PHONY: help demo run build deps test bench fuzz lint fmt check clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Run against a simulated Chatwoot; needs no configuration
+	go run ./cmd/chatwoot-sla demo
+
+run: ## Run the daemon with the settings of .env
+	go run ./cmd/chatwoot-sla serve
+
+build: ## Build bin/chatwoot-sla, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/chatwoot-sla
+
+deps: ## Install what tests call (as root on Debian), or name what is missing
+	@tools/deps $(DEPS)
+
+test: deps ## Run all tests with the race detector
+	go test -race ./...
+
+bench: ## Measure what is promised about speed and memory
+	go run ./internal/bench
+
+fuzz: ## Fuzz each decoder for FUZZTIME (10s)
+	@tools/fuzz $(FUZZTIME)
+
+lint: ## Lint, and check formatting, go.mod and shell syntax
+	$(GOLANGCI_LINT) run
+	go mod tidy -diff
+	@for script in $(SCRIPTS); do sh -n "$$script" || exit 1; done
+
+fmt: ## Format the Go files
+	$(GOLANGCI_LINT) fmt
+
+check: lint test build ## Everything CI checks; stage your changes first
+	bin/chatwoot-sla version
+	@git diff --exit-code || { echo 'check: a step changed the files above, or they were not staged; stage them and repeat' >&2; exit 1; }
+
+clean: ## Remove what build and release made
+	rm -rf bin dist

@@ -1,0 +1,366 @@
+// Package app fits the parts of the daemon together: it starts them, lets them
+// run, and stops them. Whatever decides anything is in another package.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"go.yaml.in/yaml/v2"
+	"golang.org/x/net/netutil"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/health"
+	"github.com/hotdash/chatwoot-sla/internal/metrics"
+	"github.com/hotdash/chatwoot-sla/internal/monitor"
+	"github.com/hotdash/chatwoot-sla/internal/sla"
+	"github.com/hotdash/chatwoot-sla/internal/web"
+)
+
+// maxConnections bounds the clients of the main listener.
+const maxConnections = 512
+
+// Options configures an App.
+type Options struct {
+	Config  config.Config // as config.Load accepts it
+	Version string
+	Logger  *zap.Logger
+
+	// Now and After are the clock; nil: this machine's. The demo's is faster.
+	Now   func() time.Time
+	After func(time.Duration) <-chan time.Time
+}
+
+// App is the daemon. New starts to listen, Run does everything else.
+type App struct {
+	cfg      config.Config
+	log      *zap.Logger
+	now      func() time.Time
+	client   *chatwoot.Client
+	monitor  *monitor.Monitor
+	watcher  *health.Watcher
+	registry *prometheus.Registry
+	listener net.Listener
+	server   *http.Server
+}
+
+// New wires the daemon. It makes no request and writes no file; the listener
+// is open when it returns, so that Addr tells the port of ":0".
+func New(o Options) (*App, error) {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.After == nil {
+		o.After = time.After
+	}
+	cfg := o.Config
+	a := &App{cfg: cfg, log: o.Logger, now: o.Now, registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo(o.Version),
+	)
+
+	requests := metrics.NewRequests(a.registry, chatwoot.Endpoints)
+	var err error
+	a.client, err = newClient(cfg, o.Version, o.Now, requests.Observe)
+	if err != nil {
+		return nil, err
+	}
+	policy := sla.Policy{Target: cfg.SLA, Warning: cfg.SLAWarning, Urgent: cfg.SLAUrgent}
+	a.monitor, err = monitor.New(monitor.Options{
+		Client:            a.client,
+		Policy:            policy,
+		PollInterval:      cfg.PollInterval,
+		ReconcileInterval: cfg.ReconcileInterval,
+		Logger:            o.Logger.Named("monitor"),
+		Registerer:        a.registry,
+		Now:               o.Now,
+		After:             o.After,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.registry.MustRegister(metrics.NewSLA(metrics.SLAOptions{
+		Policy:     policy,
+		Board:      func() *sla.Board { return a.monitor.Picture().Board },
+		Now:        a.monitor.ServerNow,
+		Inboxes:    a.metricInboxes,
+		MaxInboxes: cfg.MetricsMaxInboxes,
+	}))
+
+	checker, err := newChecker(cfg, a.client, true, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	evidence, err := newEvidence(cfg, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	a.watcher, err = health.NewWatcher(health.WatcherOptions{
+		Checker:          checker,
+		Interval:         cfg.HealthInterval,
+		Now:              o.Now,
+		After:            o.After,
+		Evidence:         evidence,
+		EvidenceInterval: cfg.EvidenceInterval,
+		Logger:           o.Logger.Named("health"),
+		Registerer:       a.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, a.listen(o.Version)
+}
+
+// newClient returns the one client through which everything reads Chatwoot.
+func newClient(cfg config.Config, version string, now func() time.Time, observe func(string, int, time.Duration)) (*chatwoot.Client, error) {
+	return chatwoot.New(chatwoot.Options{
+		BaseURL:           cfg.BaseURL,
+		Token:             cfg.Token.Reveal(),
+		AccountID:         cfg.AccountID,
+		RequestsPerMinute: cfg.RequestsPerMinute,
+		UserAgent:         "chatwoot-sla/" + version,
+		Now:               now,
+		Observe:           observe,
+	})
+}
+
+func newEvidence(cfg config.Config, now func() time.Time) (*health.Evidence, error) {
+	return health.NewEvidence(health.EvidenceOptions{Dir: cfg.ArtifactsDir, Retention: cfg.EvidenceRetention, Now: now})
+}
+
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: metrics.Namespace, Name: "build_info",
+		Help:        "The version that runs; always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	g.Set(1)
+	return g
+}
+
+// listen prepares the main listener and its handler.
+func (a *App) listen(version string) error {
+	authenticated, err := authenticates(a.cfg.WebConfigFile)
+	if err != nil {
+		return err
+	}
+	handler, err := web.New(web.Options{
+		State:           a.state,
+		ConversationURL: a.client.ConversationURL,
+		Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{
+			ErrorLog:      zap.NewStdLog(a.log.Named("metrics")),
+			ErrorHandling: promhttp.ContinueOnError,
+		}),
+		Version:   version,
+		ShowNames: authenticated || loopback(a.cfg.ListenAddr),
+		Logger:    a.log.Named("web"),
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", a.cfg.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("listen on LISTEN_ADDR: %w; is another chatwoot-sla running?", err)
+	}
+	a.listener = netutil.LimitListener(l, maxConnections)
+	a.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          zap.NewStdLog(a.log.Named("web")),
+	}
+	return nil
+}
+
+// loopback reports whether only this machine can reach addr.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// authenticates reports whether the web configuration file asks clients who
+// they are. An empty name is no file.
+func authenticates(file string) (bool, error) {
+	if file == "" {
+		return false, nil
+	}
+	if err := toolkit.Validate(file); err != nil {
+		return false, fmt.Errorf("read WEB_CONFIG_FILE: %w; its format is that of Prometheus' web configuration", err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false, fmt.Errorf("read WEB_CONFIG_FILE: %w", err)
+	}
+	var doc struct {
+		Users map[string]any `yaml:"basic_auth_users"`
+		TLS   struct {
+			ClientAuth string `yaml:"client_auth_type"`
+		} `yaml:"tls_server_config"`
+	}
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return false, fmt.Errorf("read WEB_CONFIG_FILE: %w", err)
+	}
+	return len(doc.Users) > 0 || strings.EqualFold(doc.TLS.ClientAuth, "RequireAndVerifyClientCert"), nil
+}
+
+// Addr returns where the main listener is reached.
+func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// Run runs the daemon until ctx ends or a part of it fails, and then stops all
+// of it within the configured time. The error is nil after an orderly stop.
+func (a *App) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := []part{
+		{"web server", a.serve},
+		{"monitor", a.monitor.Run},
+		{"health checks", a.watcher.Run},
+	}
+	type end struct {
+		name string
+		err  error
+	}
+	ends := make(chan end, len(parts))
+	running := map[string]bool{}
+	for _, p := range parts {
+		running[p.name] = true
+		go func() { ends <- end{p.name, p.guarded(ctx)} }()
+	}
+	a.log.Info("started", zap.Stringer("listening", a.Addr()), zap.String("chatwoot", a.cfg.BaseURL.Host),
+		zap.Int64("account_id", a.cfg.AccountID), zap.Duration("sla", a.cfg.SLA))
+
+	var errs []error
+	var expired <-chan time.Time
+	done := ctx.Done()
+	for len(running) > 0 {
+		select {
+		case <-done:
+			done, expired = nil, time.After(a.cfg.ShutdownTimeout)
+			a.log.Info("stopping")
+		case e := <-ends:
+			delete(running, e.name)
+			if e.err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", e.name, e.err))
+			} else if ctx.Err() == nil {
+				errs = append(errs, fmt.Errorf("%s: ended by itself", e.name))
+			}
+			cancel()
+		case <-expired:
+			for name := range running {
+				errs = append(errs, fmt.Errorf("%s: did not stop within %v", name, a.cfg.ShutdownTimeout))
+			}
+			clear(running)
+		}
+	}
+	a.client.Close()
+	return errors.Join(errs...)
+}
+
+// part is a piece of the daemon that runs until its context ends.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// guarded turns a panic into an error: Go's own exit status for a panic is 2,
+// which in this program's family means that Chatwoot is down.
+func (p part) guarded(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return p.run(ctx)
+}
+
+// serve answers requests until ctx ends, and then lets those in hand finish.
+func (a *App) serve(ctx context.Context) error {
+	shut := make(chan error, 1)
+	stopped := context.AfterFunc(ctx, func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+		defer cancel()
+		shut <- a.server.Shutdown(limit)
+	})
+	no := false
+	err := toolkit.Serve(a.listener, a.server, &toolkit.FlagConfig{
+		WebListenAddresses: &[]string{a.cfg.ListenAddr},
+		WebSystemdSocket:   &no,
+		WebConfigFile:      &a.cfg.WebConfigFile,
+	}, slog.New(zapslog.NewHandler(a.log.Named("web").Core(), zapslog.WithName("web"))))
+	if errors.Is(err, http.ErrServerClosed) {
+		return <-shut
+	}
+	stopped()
+	return err
+}
+
+// state is what the pages show now.
+func (a *App) state() web.State {
+	p := a.monitor.Picture()
+	now := a.monitor.ServerNow()
+	st := web.State{
+		Now:        now,
+		Policy:     sla.Policy{Target: a.cfg.SLA, Warning: a.cfg.SLAWarning, Urgent: a.cfg.SLAUrgent},
+		Board:      p.Board,
+		SyncedAt:   p.SyncedAt.Add(now.Sub(a.now())),
+		StaleFrom:  now.Add(-max(3*a.cfg.PollInterval, 2*time.Minute)),
+		Incomplete: p.Incomplete,
+		Problem:    p.Problem,
+		Inboxes:    make(map[int64]string, len(p.Inboxes)),
+	}
+	if p.Account != nil {
+		st.Account, st.Partial = p.Account.Name, !p.Account.Administrator()
+	}
+	for _, in := range p.Inboxes {
+		st.Inboxes[in.ID] = in.Name
+	}
+	report, ok := a.watcher.Latest()
+	if !ok {
+		return st
+	}
+	for _, r := range report.Results {
+		s := a.watcher.State(r.Probe)
+		st.Probes = append(st.Probes, web.Probe{
+			Name: r.Probe, Title: health.Title(r.Probe), Known: s.Known, Up: s.Success, Since: s.Since,
+			Latency: r.Duration, Endpoint: r.Endpoint, Error: r.Error,
+		})
+	}
+	return st
+}
+
+func (a *App) metricInboxes() []metrics.Inbox {
+	inboxes := a.monitor.Picture().Inboxes
+	out := make([]metrics.Inbox, len(inboxes))
+	for i, in := range inboxes {
+		out[i] = metrics.Inbox{ID: in.ID, Name: in.Name}
+	}
+	return out
+}

@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/health"
+)
+
+// Check makes one health check and writes its evidence. The report is good
+// when the error is not nil, too: then only the evidence is missing.
+func Check(ctx context.Context, o Options) (health.Report, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	client, err := newClient(o.Config, o.Version, o.Now, nil)
+	if err != nil {
+		return health.Report{}, err
+	}
+	defer client.Close()
+	checker, err := newChecker(o.Config, client, false, o.Now)
+	if err != nil {
+		return health.Report{}, err
+	}
+	evidence, err := newEvidence(o.Config, o.Now)
+	if err != nil {
+		return health.Report{}, err
+	}
+	report := checker.Check(ctx)
+	_, err = evidence.WriteCheck(report)
+	return report, err
+}
+
+// newChecker returns a checker of Chatwoot's probes. The widget is probed by
+// the daemon only: a process of its own for every probe would have to start a
+// new widget session each time, and each leaves a contact behind.
+func newChecker(cfg config.Config, client *chatwoot.Client, daemon bool, now func() time.Time) (*health.Checker, error) {
+	client = client.For(chatwoot.Probe)
+	probes := []health.Probe{
+		{Name: health.RailsHealth, Run: func(ctx context.Context) health.Outcome { return probePlatform(ctx, client, cfg.HealthPath) }},
+		{Name: health.AuthenticatedAPI, Run: func(ctx context.Context) health.Outcome { return probeProfile(ctx, client) }},
+	}
+	if daemon && cfg.EmbedToken.IsSet() {
+		probes = append(probes, health.Probe{Name: health.Widget, Informational: true, Run: widgetProbe(client, cfg.EmbedToken.Reveal())})
+	}
+	return health.NewChecker(health.CheckerOptions{Probes: probes, Host: cfg.BaseURL.Host, Now: now})
+}
+
+// probePlatform asks the health path, and side by side /api, which says 200
+// even while what Chatwoot depends on fails, and says so.
+func probePlatform(ctx context.Context, client *chatwoot.Client, path string) health.Outcome {
+	var (
+		index    chatwoot.Index
+		indexErr error
+		wg       sync.WaitGroup
+	)
+	wg.Go(func() { index, indexErr = client.Index(ctx) })
+	answered, err := client.Health(ctx, path)
+	wg.Wait()
+
+	o := outcome(answered, err)
+	if indexErr == nil {
+		o.Version = index.Version
+		o.Detail = "Chatwoot " + index.Version
+		o.Dependencies = map[string]string{"queue_services": index.QueueServices, "data_services": index.DataServices}
+		return o
+	}
+	// A proxy may keep /api from us, and an /api that is not there says
+	// nothing against Chatwoot. One that fails does: its own errors mean that
+	// a dependency is down.
+	if err == nil && !chatwoot.Is(indexErr, chatwoot.NotFound) && !chatwoot.Is(indexErr, chatwoot.NotJSON) {
+		return outcome("/api", indexErr)
+	}
+	return o
+}
+
+func probeProfile(ctx context.Context, client *chatwoot.Client) health.Outcome {
+	_, account, err := client.Profile(ctx)
+	o := outcome("/api/v1/profile", err)
+	if err == nil {
+		o.Detail = fmt.Sprintf("%s of account %d, %s", account.Role, account.ID, account.Name)
+	}
+	return o
+}
+
+// widgetProbe keeps the session that the first page hands out, without which
+// every page makes a contact and five an hour are allowed.
+func widgetProbe(client *chatwoot.Client, websiteToken string) func(context.Context) health.Outcome {
+	var mu sync.Mutex
+	session := ""
+	return func(ctx context.Context) health.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		next, err := client.Widget(ctx, websiteToken, session)
+		if err == nil {
+			session = next
+		}
+		return outcome("/widget", err)
+	}
+}
+
+// outcome words the result of a request for the health checker.
+func outcome(endpoint string, err error) health.Outcome {
+	o := health.Outcome{Endpoint: endpoint, Status: http.StatusOK}
+	if err == nil {
+		return o
+	}
+	o.Err, o.Status = err, 0
+	var e *chatwoot.Error
+	if !errors.As(err, &e) {
+		return o
+	}
+	o.Status, o.Detail, o.Reason = e.Status, e.Detail, reasons[e.Kind]
+	if e.Err != nil {
+		o.Err = e.Err
+	}
+	return o
+}
+
+var reasons = map[chatwoot.Kind]string{
+	chatwoot.Unreachable:   health.ReasonConnection,
+	chatwoot.NameUnknown:   health.ReasonDNS,
+	chatwoot.BadTLS:        health.ReasonTLS,
+	chatwoot.TimedOut:      health.ReasonTimeout,
+	chatwoot.Canceled:      health.ReasonCanceled,
+	chatwoot.Redirected:    health.ReasonRedirect,
+	chatwoot.Unauthorized:  health.ReasonHTTPStatus,
+	chatwoot.NotFound:      health.ReasonHTTPStatus,
+	chatwoot.Throttled:     health.ReasonHTTPStatus,
+	chatwoot.Refused:       health.ReasonHTTPStatus,
+	chatwoot.ServerError:   health.ReasonHTTPStatus,
+	chatwoot.NotJSON:       health.ReasonNotJSON,
+	chatwoot.Malformed:     health.ReasonNotJSON,
+	chatwoot.TooLarge:      health.ReasonNotJSON,
+	chatwoot.AccountHidden: health.ReasonAccount,
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/monitor"
+)
+
+const (
+	pollingOpen    = 10_000
+	pollingChanged = pollingOpen / 100
+	pollingPolls   = 50
+	perPage        = 25
+)
+
+// polling counts the list requests of a monitor that has read everything, by
+// a clock that is driven.
+func (b *bench) polling(ctx context.Context) ([]row, error) {
+	c := &clock{ManualClock: chatwootsim.NewManualClock(b.now())}
+	sim := newSimulator(c.Now)
+	defer sim.Close()
+	sim.Fill(pollingOpen, c.Now().Add(-10*time.Minute))
+	touch := toucher(sim)
+
+	var lists, underWay atomic.Int64
+	url, stop, err := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		underWay.Add(1)
+		defer underWay.Add(-1)
+		if strings.HasSuffix(r.URL.Path, "/conversations") {
+			lists.Add(1)
+		}
+		sim.ServeHTTP(w, r)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	client, err := newClient(url, b.dir, c.Now, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	m, err := monitor.New(monitor.Options{Client: client, Policy: policy, Now: c.Now, After: c.After})
+	if err != nil {
+		return nil, err
+	}
+
+	running, cancel := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- m.Run(running) }()
+	defer func() { cancel(); <-ran }()
+	for m.Picture().Board == nil {
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return nil, errors.New("no picture: " + m.Picture().Problem)
+		}
+	}
+	first, started := lists.Load(), c.Now()
+	synced := m.Picture().SyncedAt
+	for polls := 0; polls < pollingPolls; {
+		if m.Picture().Problem != "" {
+			return nil, errors.New(m.Picture().Problem)
+		}
+		c.advance(time.Second)
+		// Time stands still while a request is under way.
+		for wait := true; wait; wait = underWay.Load() > 0 {
+			if err := pause(ctx, time.Millisecond); err != nil {
+				return nil, err
+			}
+		}
+		if at := m.Picture().SyncedAt; at.After(synced) { // polls are seconds apart, so this is one
+			synced = at
+			polls++
+			touch(c.Now(), pollingChanged)
+		}
+	}
+	requests := lists.Load() - first
+	each := float64(requests) / pollingPolls
+	took := c.Now().Sub(started)
+	return []row{{
+		what:     "list requests per poll, 10,000 open and 1 % changing between polls",
+		measured: fmt.Sprintf("%.2f", each), target: "≤ 2", met: each <= 2,
+		absolute: fmt.Sprintf("%d requests for %d polls within %v; listing everything takes %d",
+			requests, pollingPolls, took, pollingOpen/perPage),
+	}}, nil
+}
+
+// clock is a manual clock whose alarms go off when it is moved past them.
+type clock struct {
+	*chatwootsim.ManualClock
+
+	mu     sync.Mutex
+	alarms []alarm
+}
+
+type alarm struct {
+	at time.Time
+	ch chan time.Time
+}
+
+// After is time.After by this clock.
+func (c *clock) After(d time.Duration) <-chan time.Time {
+	a := alarm{c.Now().Add(d), make(chan time.Time, 1)}
+	c.mu.Lock()
+	c.alarms = append(c.alarms, a)
+	c.mu.Unlock()
+	c.advance(0)
+	return a.ch
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.Advance(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.Now()
+	kept := c.alarms[:0]
+	for _, a := range c.alarms {
+		if a.at.After(now) {
+			kept = append(kept, a)
+			continue
+		}
+		a.ch <- now
+	}
+	c.alarms = kept
+}

@@ -1,0 +1,52 @@
+package chatwootsim_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+)
+
+func TestClockRunsFast(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		speed float64
+		want  time.Duration // after ten seconds of real time
+	}{
+		{"sixty times", 60, 10 * time.Minute},
+		{"in slow motion", 0.5, 5 * time.Second},
+		{"no speed is real time", 0, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := chatwootsim.NewClock(noon, tt.speed)
+				fired := c.After(tt.want)
+				time.Sleep(10*time.Second - 1)
+				select {
+				case <-fired:
+					t.Error("After fired early")
+				default:
+				}
+				time.Sleep(1)
+				if got := c.Now().Sub(noon); got != tt.want {
+					t.Errorf("ten seconds are %s, want %s", got, tt.want)
+				}
+				<-fired
+			})
+		})
+	}
+}
+
+func TestManualClockStandsStill(t *testing.T) {
+	c := chatwootsim.NewManualClock(noon)
+	c.Advance(time.Minute)
+	c.Advance(time.Second)
+	if got := c.Now(); !got.Equal(noon.Add(61 * time.Second)) {
+		t.Errorf("advanced to %s", got)
+	}
+	c.Set(noon.Add(-time.Hour))
+	if got := c.Now(); !got.Equal(noon.Add(-time.Hour)) {
+		t.Errorf("set to %s", got)
+	}
+}

@@ -1,0 +1,206 @@
+package monitor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/sla"
+)
+
+const (
+	lookupWorkers = 2
+
+	// A look-up that fails is asked again after retryLookup, and after
+	// retryRefused when the same question would get the same answer.
+	retryLookup  = time.Minute
+	retryRefused = 10 * time.Minute
+)
+
+// want is a conversation whose row does not say enough.
+type want struct {
+	gone bool      // it was missing from a sweep: is it still there? Otherwise: what do its messages say?
+	due  time.Time // the deadline that hangs on it, by Chatwoot's clock
+	from time.Time // do not ask before, by our clock
+}
+
+// ask is a look-up on its way.
+type ask struct {
+	id      int64
+	gone    bool
+	version time.Time // of the row that raised the question
+	after   int64     // the last message that was read before
+	thread  sla.Thread
+}
+
+// reply is what became of an ask.
+type reply struct {
+	ask
+	row *chatwoot.Conversation // when gone was asked
+	err error
+}
+
+// consider decides whether a conversation must be looked up.
+func (s *state) consider(id int64, rec *record) {
+	k := s.policy.Clock(rec.facts)
+	if !k.Unsettled || !rec.readAt.Before(rec.version) {
+		delete(s.wanted, id)
+		return
+	}
+	due := k.Deadline
+	if due.IsZero() { // no clock yet: the earliest that it could be
+		due = s.policy.Deadline(slices.MaxFunc(
+			[]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare))
+	}
+	s.wanted[id] = want{due: due, from: s.wanted[id].from}
+}
+
+// askForMissing looks up the conversations that a sweep did not bring: absence
+// from a list that moves while it is read proves nothing.
+func (m *Monitor) askForMissing() {
+	began := m.sweepStarted.Add(m.client.ClockSkew())
+	for id, rec := range m.open {
+		if rec.generation != m.generation && rec.version.Before(began) {
+			m.wanted[id] = want{gone: true, due: began}
+		}
+	}
+}
+
+// plan puts the wanted look-ups in order: deadlines to come first, soonest
+// first, because those can still be kept; then those past, latest first.
+func (m *Monitor) plan() {
+	now, serverNow := m.now(), m.ServerNow()
+	m.queue = m.queue[:0]
+	for id, w := range m.wanted {
+		if !w.from.After(now) && !m.flying[id] {
+			m.queue = append(m.queue, id)
+		}
+	}
+	slices.SortFunc(m.queue, func(a, b int64) int {
+		da, db := m.wanted[a].due, m.wanted[b].due
+		pastA, pastB := da.Before(serverNow), db.Before(serverNow)
+		switch {
+		case pastA != pastB && pastB:
+			return -1
+		case pastA != pastB:
+			return 1
+		case pastA:
+			da, db = db, da
+		}
+		return cmp.Or(da.Compare(db), cmp.Compare(a, b))
+	})
+}
+
+// nextAsk returns the look-up to be made next.
+func (m *Monitor) nextAsk() (ask, bool) {
+	for len(m.queue) > 0 {
+		id := m.queue[0]
+		w, ok := m.wanted[id]
+		rec := m.open[id]
+		if !ok || rec == nil || m.flying[id] {
+			m.queue = m.queue[1:]
+			continue
+		}
+		a := ask{id: id, gone: w.gone, version: rec.version, after: rec.lastRead}
+		if rec.facts.Thread != nil {
+			a.thread = *rec.facts.Thread
+		}
+		return a, true
+	}
+	return ask{}, false
+}
+
+func (m *Monitor) asked(a ask) {
+	m.queue = m.queue[1:]
+	m.flying[a.id] = true
+}
+
+// learn takes in the reply to an ask. It reports whether the picture changed.
+func (m *Monitor) learn(r reply) bool {
+	delete(m.flying, r.id)
+	rec := m.open[r.id]
+	if rec == nil {
+		return false
+	}
+	switch {
+	case chatwoot.Is(r.err, chatwoot.NotFound):
+		m.log.Info("conversation was deleted", zap.Int64("conversation_id", r.id))
+		delete(m.pending, r.id)
+		delete(m.handoffs, r.id)
+		return m.remove(r.id, m.ServerNow())
+	case r.err != nil:
+		retry := retryLookup
+		var e *chatwoot.Error
+		if errors.As(r.err, &e) && !e.Temporary() {
+			retry = retryRefused
+		}
+		if w, ok := m.wanted[r.id]; ok {
+			w.from = m.now().Add(retry)
+			m.wanted[r.id] = w
+		}
+		m.log.Debug("look-up failed", zap.Int64("conversation_id", r.id), zap.Duration("retry_in", retry), zap.Error(r.err))
+		return false
+	case r.gone:
+		delete(m.wanted, r.id)
+		m.apply(*r.row)
+		return true
+	}
+	rec.readAt, rec.lastRead = r.version, r.after
+	rec.facts.Thread = &r.thread
+	m.consider(r.id, rec)
+	return true
+}
+
+// lookups answers asks until ctx ends. It touches none of the state.
+func (m *Monitor) lookups(ctx context.Context, asks <-chan ask, replies chan<- reply) {
+	client := m.client.For(chatwoot.Lookup)
+	for {
+		var r reply
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-asks:
+			r = lookUp(ctx, client, a)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case replies <- r:
+		}
+	}
+}
+
+func lookUp(ctx context.Context, client *chatwoot.Client, a ask) reply {
+	r := reply{ask: a}
+	if a.gone {
+		row, err := client.Conversation(ctx, a.id)
+		r.row, r.err = &row, err
+		return r
+	}
+	r.err = client.Messages(ctx, a.id, a.after, func(messages []chatwoot.Message) (more bool) {
+		r.thread = readOn(r.thread, messages)
+		for _, msg := range messages {
+			r.after = max(r.after, msg.ID)
+		}
+		return r.thread.ReplyAt.IsZero()
+	})
+	return r
+}
+
+// readOn continues the reading of a conversation with its next messages.
+func readOn(t sla.Thread, messages []chatwoot.Message) sla.Thread {
+	for _, msg := range messages {
+		switch {
+		case t.CustomerAt.IsZero() && msg.Kind == chatwoot.Incoming:
+			t.CustomerAt = msg.CreatedAt
+		case !t.CustomerAt.IsZero() && t.ReplyAt.IsZero() && msg.Human():
+			t.ReplyAt = msg.CreatedAt
+		}
+	}
+	return t
+}

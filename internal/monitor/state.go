@@ -1,0 +1,233 @@
+package monitor
+
+import (
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/sla"
+)
+
+// state is what Run's goroutine knows.
+type state struct {
+	policy sla.Policy
+
+	open     map[int64]*record
+	pending  map[int64]pending   // conversations that a bot has
+	handoffs map[int64]time.Time // when the bot let go of those that are no longer pending
+	names    map[string]string   // agents' names, shared by the records
+
+	// closed has those that left the open set during a sweep, whose pages may
+	// still bring them as open; nil while no sweep runs.
+	closed map[int64]time.Time
+
+	synced   bool      // everything has been read once
+	syncedAt time.Time // when the last good poll began
+	since    time.Time // deltas reach back to here
+	deltas   bool      // the server knows updated_within
+
+	sweepStarted time.Time
+	sweepErr     error
+	sweptAt      time.Time // when the last sweep ended well
+	generation   uint32    // of the sweep that runs or ran last
+	passes       int       // readings that it took so far
+	resweep      string    // why everything must be read again; empty: it need not
+	gapFrom      time.Time // changes from here on, by Chatwoot's clock, must be read page by page; zero: none
+
+	difference int // open conversations that we have beyond Chatwoot's count
+	accepted   int // the difference that the last sweep could not repair
+	mismatches int // polls in a row with another difference
+
+	wanted map[int64]want // conversations to look up
+	queue  []int64        // of wanted, in the order of asking
+	flying map[int64]bool // asked for and not yet answered
+
+	account       *chatwoot.Account
+	inboxes       []chatwoot.Inbox
+	inboxesReadAt time.Time
+	problem       string
+}
+
+// record is an open conversation.
+type record struct {
+	facts      sla.Conversation
+	version    time.Time
+	inbox      int64
+	contact    string
+	assignee   string
+	lastRead   int64     // id of the last message that was read
+	readAt     time.Time // version of the row when its messages were read
+	generation uint32
+}
+
+// pending is a conversation that a bot has.
+type pending struct {
+	seenAt time.Time // version of the last row that showed it pending
+	born   bool      // it was never seen open
+}
+
+func newState(p sla.Policy) state {
+	return state{
+		policy:   p,
+		open:     map[int64]*record{},
+		pending:  map[int64]pending{},
+		handoffs: map[int64]time.Time{},
+		names:    map[string]string{},
+		wanted:   map[int64]want{},
+		flying:   map[int64]bool{},
+		deltas:   true,
+	}
+}
+
+// version orders the states of one conversation. Servers before 4.0.4 do not
+// send updated_at.
+func version(c chatwoot.Conversation) time.Time {
+	if c.UpdatedAt.IsZero() {
+		return c.LastActivityAt
+	}
+	return c.UpdatedAt
+}
+
+// apply takes in a row that Chatwoot sent. It reports whether the conversation
+// entered or left the open set.
+func (s *state) apply(c chatwoot.Conversation) (moved bool) {
+	v := version(c)
+	rec := s.open[c.ID]
+	if rec != nil && v.Before(rec.version) {
+		return false
+	}
+	if gone, ok := s.closed[c.ID]; ok && !v.After(gone) {
+		return false
+	}
+	s.followBot(c, v, rec != nil)
+	if c.Status != chatwoot.Open {
+		return s.remove(c.ID, v)
+	}
+
+	if rec == nil {
+		rec = &record{}
+		s.open[c.ID] = rec
+		delete(s.closed, c.ID)
+		moved = true
+	}
+	rec.version = v
+	rec.inbox = c.InboxID
+	rec.contact = c.Contact
+	rec.assignee = s.name(c.Assignee)
+	rec.generation = s.generation
+	rec.facts = facts(c, rec.facts, s.handoffs[c.ID])
+	s.consider(c.ID, rec)
+	return moved
+}
+
+// remove takes a conversation off the open set.
+func (s *state) remove(id int64, v time.Time) (moved bool) {
+	if _, ok := s.open[id]; !ok {
+		return false
+	}
+	delete(s.open, id)
+	delete(s.wanted, id)
+	if s.closed != nil {
+		s.closed[id] = v
+	}
+	return true
+}
+
+// followBot keeps track of conversations that were born pending, whose clock
+// starts when the bot hands them over.
+func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
+	switch c.Status {
+	case chatwoot.Pending:
+		p, known := s.pending[c.ID]
+		_, handed := s.handoffs[c.ID]
+		s.pending[c.ID] = pending{seenAt: v, born: !handed && !wasOpen && (!known || p.born)}
+	case chatwoot.Open:
+		if p, ok := s.pending[c.ID]; ok && p.born {
+			// Newer servers set waiting_since at the hand-off, if it was empty;
+			// otherwise the save that we first see as open is the best there is.
+			at := v
+			if c.WaitingSince.After(p.seenAt) {
+				at = c.WaitingSince
+			}
+			s.handoffs[c.ID] = at
+		}
+		delete(s.pending, c.ID)
+	case chatwoot.Resolved:
+		delete(s.pending, c.ID)
+		delete(s.handoffs, c.ID)
+	}
+}
+
+// name returns one copy of an agent's name, however many rows carry it.
+func (s *state) name(n string) string {
+	if kept, ok := s.names[n]; ok {
+		return kept
+	}
+	s.names[n] = n
+	return n
+}
+
+// entries lists the open conversations for a board.
+func (s *state) entries() []sla.Entry {
+	entries := make([]sla.Entry, 0, len(s.open))
+	for id, rec := range s.open {
+		entries = append(entries, sla.Entry{
+			ID: id, Inbox: rec.inbox,
+			Clock:   s.policy.Clock(rec.facts),
+			Contact: rec.contact, Assignee: rec.assignee,
+		})
+	}
+	return entries
+}
+
+// facts reads a row as the SLA clock needs it. What earlier rows or messages
+// have told, old holds; a customer who has written has always written.
+func facts(c chatwoot.Conversation, old sla.Conversation, handoff time.Time) sla.Conversation {
+	f := sla.Conversation{
+		CreatedAt:      c.CreatedAt,
+		WaitingSince:   c.WaitingSince,
+		FirstReplyAt:   c.FirstReplyAt,
+		HandoffAt:      handoff,
+		CustomerWrote:  old.CustomerWrote,
+		CustomerOpened: old.CustomerOpened,
+		Thread:         old.Thread,
+	}
+	wrote, opened := rowVerdicts(c)
+	if f.CustomerWrote != sla.Yes {
+		f.CustomerWrote = wrote
+	}
+	if f.CustomerOpened == sla.Unsure {
+		f.CustomerOpened = opened
+	}
+	return f
+}
+
+// rowVerdicts tells from a row alone whether the customer has written, and
+// whether the conversation began so.
+func rowVerdicts(c chatwoot.Conversation) (wrote, opened sla.Verdict) {
+	if c.Spoken == nil && (c.Newest == nil || c.Newest.Kind == chatwoot.Activity) {
+		return sla.No, sla.Unsure
+	}
+	if c.UnreadCount > 0 {
+		wrote = sla.Yes
+	}
+	for _, m := range []*chatwoot.Preview{c.Newest, c.Spoken} {
+		if m == nil {
+			continue
+		}
+		atOnce := sla.Opens(c.CreatedAt, m.CreatedAt)
+		switch {
+		case m.Kind == chatwoot.Incoming:
+			wrote = sla.Yes
+			if atOnce {
+				opened = sla.Yes
+			}
+		case m.Campaign:
+			opened = sla.No
+		case m.Kind == chatwoot.Template && atOnce && (m.ContentType == "text" || m.ContentType == "input_email"):
+			// Greetings are sent only in answer to a customer; the templates
+			// that are not come much later or have another content type.
+			wrote, opened = sla.Yes, sla.Yes
+		}
+	}
+	return wrote, opened
+}
