@@ -49,7 +49,7 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/bench": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "metrics", "monitor", "sla", "web"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "metrics", "monitor", "sla"},
 		theirs: anyModule,
 	},
 	"cmd/chatwoot-sla": {

@@ -45,7 +45,9 @@ func (c demoCommand) Run(p *process) (err error) {
 		NoThrottle: true, // minutes pass in seconds, and so would Chatwoot's limits
 	})
 	defer sim.Close()
-	sim.Start(chatwootsim.Traffic{})
+	// A busy helpdesk that is a little short of hands: something to see on
+	// every level.
+	sim.Start(chatwootsim.Traffic{ArrivalsPerHour: 60, Agents: 6, FirstReply: 9 * time.Minute, SlowShare: 0.12})
 	server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -23,6 +23,7 @@ func (serveCommand) Run(p *process) error {
 	for _, w := range loaded.Warnings() {
 		log.Warn(w)
 	}
+	app.LimitMemory()
 	daemon, err := app.New(app.Options{Config: loaded.Config, Version: buildVersion(), Logger: log})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)

@@ -310,11 +310,12 @@ func (a *App) serve(ctx context.Context) error {
 		shut <- a.server.Shutdown(limit)
 	})
 	no := false
+	quiet := a.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)) // it says again where we listen
 	err := toolkit.Serve(a.listener, a.server, &toolkit.FlagConfig{
 		WebListenAddresses: &[]string{a.cfg.ListenAddr},
 		WebSystemdSocket:   &no,
 		WebConfigFile:      &a.cfg.WebConfigFile,
-	}, slog.New(zapslog.NewHandler(a.log.Named("web").Core(), zapslog.WithName("web"))))
+	}, slog.New(zapslog.NewHandler(quiet.Core(), zapslog.WithName("web"))))
 	if errors.Is(err, http.ErrServerClosed) {
 		return <-shut
 	}

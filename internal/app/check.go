@@ -65,16 +65,15 @@ func probePlatform(ctx context.Context, client *chatwoot.Client, path string) he
 	wg.Wait()
 
 	o := outcome(answered, err)
-	if indexErr == nil {
+	switch {
+	case indexErr == nil:
 		o.Version = index.Version
 		o.Detail = "Chatwoot " + index.Version
 		o.Dependencies = map[string]string{"queue_services": index.QueueServices, "data_services": index.DataServices}
-		return o
-	}
-	// A proxy may keep /api from us, and an /api that is not there says
-	// nothing against Chatwoot. One that fails does: its own errors mean that
-	// a dependency is down.
-	if err == nil && !chatwoot.Is(indexErr, chatwoot.NotFound) && !chatwoot.Is(indexErr, chatwoot.NotJSON) {
+	case err == nil:
+		// Every Chatwoot serves /api. Without it nothing is known about what
+		// Chatwoot depends on, and a page that any proxy may serve with 200
+		// would pass for health.
 		return outcome("/api", indexErr)
 	}
 	return o

@@ -146,11 +146,12 @@ func daemonProcess(ctx context.Context, args []string, stdin io.Reader, stdout i
 		return err
 	}
 	cfg.PollInterval = 5 * time.Second
-	log, err := zap.NewProduction() // as the daemon logs; it goes to standard error
+	log, err := zap.NewProduction(zap.IncreaseLevel(zap.WarnLevel)) // to standard error
 	if err != nil {
 		return err
 	}
-	daemon, err := app.New(app.Options{Config: cfg, Version: "bench", Logger: log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))})
+	app.LimitMemory() // as chatwoot-sla serve does
+	daemon, err := app.New(app.Options{Config: cfg, Version: "bench", Logger: log})
 	if err != nil {
 		return err
 	}

@@ -78,6 +78,11 @@ func TestMessagesPageByPage(t *testing.T) {
 			kind: chatwoot.Malformed, says: "message 81 again",
 		},
 		{
+			name: "a server that counts after in", page: func(after int) []int { return upTo(after, 100) }, after: 90,
+			asked: []int{90}, got: nil,
+			kind: chatwoot.Malformed, says: "message 90 again",
+		},
+		{
 			name: "a conversation without end", page: func(after int) []int { return upTo(after+1, after+100) },
 			asked: []int{0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400, 1500, 1600, 1700, 1800, 1900},
 			got:   []int{100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100},

@@ -34,6 +34,7 @@ func TestClockSkew(t *testing.T) {
 		{"nine odd answers are outvoted", append(repeat(9, time.Hour), repeat(11, 0)...), 0},
 		{"the middle one decides, in any order", []time.Duration{s(9), s(3), s(30), s(5), s(4)}, s(5.5)},
 		{"the last twenty decide", append(repeat(1000, time.Hour), repeat(20, s(10))...), s(10.5)},
+		{"the twentieth last still weighs", append(repeat(10, time.Hour), repeat(10, s(10))...), time.Hour + s(0.5)},
 		{"answers without a date do not count", append(repeat(1, s(10)), repeat(30, none)...), s(10.5)},
 	}
 	for _, tt := range tests {

@@ -206,7 +206,7 @@ func (m *memory) Write(b []byte) (int, error) {
 }
 
 func request(path string) *http.Request {
-	r, err := http.NewRequest("GET", path, http.NoBody)
+	r, err := http.NewRequest(http.MethodGet, path, http.NoBody)
 	if err != nil {
 		panic(err)
 	}
@@ -329,6 +329,7 @@ func TestPostedMessages(t *testing.T) {
 		{"liquid is rendered", `{"content":"Hi {{agent.name}}"}`, "content", `"Hi SLA Watch"`},
 		{"liquid in backticks stays", "{\"content\":\"`{{x}}` {{x}}\"}", "content", "\"`{{x}}` \""},
 		{"broken liquid keeps everything", `{"content":"{{a}} {{b"}`, "content", `"{{a}} {{b"`},
+		{"broken liquid before code keeps everything", "{\"content\":\"{{a `b` {{c}}\"}", "content", "\"{{a `b` {{c}}\""},
 		{"newlines at the end go", `{"content":"x\n\n"}`, "content", `"x"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -107,6 +107,10 @@ func TestWhatMovesTheClocks(t *testing.T) {
 			s.BotReplies(at(1), c)
 			s.HandOff(at(3), c)
 		}), differs(clocks{never, 0}, clocks{never, 3})},
+		{"handed off after an agent answered", opened(assistant, func(s S, at A, c int64) {
+			s.AgentReplies(at(1), c)
+			s.HandOff(at(3), c)
+		}), differs(clocks{1, never}, clocks{1, 3})},
 		{"opened by an agent after the bot answered", opened(assistant, func(s S, at A, c int64) {
 			s.BotReplies(at(1), c)
 			s.SetStatus(at(3), c, "open")

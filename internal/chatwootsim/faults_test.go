@@ -16,7 +16,7 @@ import (
 
 // fetch reads a list page and returns what the client sees.
 func (s *sim) fetch(ctx context.Context) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, "GET", s.url+account+"/conversations", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+account+"/conversations", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -81,11 +81,11 @@ func TestFaultsSpoilAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := start(t, chatwootsim.Options{})
 			s.Fill(3, noon)
-			clear := s.Inject(tt.fault)
+			end := s.Inject(tt.fault)
 			if a, err := s.fetch(t.Context()); !tt.check(a, err) {
 				t.Errorf("%d %v %v %.200s", a.status, err, a.header, a.body)
 			}
-			clear()
+			end()
 			if a, err := s.fetch(t.Context()); err != nil || a.status != 200 || !valid(a) || strings.Contains(a.body, "yesterday") {
 				t.Errorf("afterwards: %d %v", a.status, err)
 			}

@@ -137,11 +137,11 @@ func TestConcurrentUse(t *testing.T) {
 				s.clock.Advance(10 * time.Second)
 				c := s.CustomerOpens(s.clock.Now(), chat, "")
 				s.AgentReplies(s.clock.Now(), c)
-				clear := s.Inject(chatwootsim.Fault{Path: "/nowhere", Kind: chatwootsim.FaultHang})
+				end := s.Inject(chatwootsim.Fault{Path: "/nowhere", Kind: chatwootsim.FaultHang})
 				s.get(fmt.Sprintf("%s/conversations/%d/messages", account, c))
 				s.AgentToken(chat)
 				s.get(account + "/agents")
-				clear()
+				end()
 				if i == 8 {
 					s.Flush()
 				}

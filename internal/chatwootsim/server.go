@@ -11,6 +11,7 @@ package chatwootsim
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -188,11 +189,7 @@ func (s *Server) Close() {
 func (s *Server) Requests() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := make(map[string]int, len(s.counts))
-	for k, n := range s.counts {
-		counts[k] = n
-	}
-	return counts
+	return maps.Clone(s.counts)
 }
 
 const logSize = 1000

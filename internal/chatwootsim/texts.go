@@ -22,7 +22,7 @@ func newCorpus(seed uint64) *corpus {
 	rng := rand.New(rand.NewPCG(seed, 0x7e875))
 	c := &corpus{}
 	for range 96 {
-		c.chats = append(c.chats, compose(rng, customerSays, 8+rng.IntN(12), " "))
+		c.chats = append(c.chats, compose(rng, customerSays, 9+rng.IntN(13), " "))
 		c.replies = append(c.replies, compose(rng, agentSays, 5+rng.IntN(8), " "))
 	}
 	for i := range 64 {

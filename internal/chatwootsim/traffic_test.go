@@ -116,6 +116,25 @@ func TestTrafficNeitherDriesUpNorPilesUp(t *testing.T) {
 	}
 }
 
+func TestPlansGiveWayToWhatHappenedMeanwhile(t *testing.T) {
+	s := start(t, chatwootsim.Options{})
+	s.Start(chatwootsim.Traffic{})
+	var settled []chatwootsim.Truth
+	for _, c := range s.Truth() {
+		if c.Status == "open" && !c.Deleted {
+			s.SetStatus(noon, c.ID, "resolved")
+			settled = append(settled, c)
+		}
+	}
+	s.Advance(noon.Add(3 * time.Hour))
+	after := s.Truth()
+	for _, c := range settled {
+		if now := after[c.ID-1]; now.ReplyAt != c.ReplyAt || now.Status != "resolved" || now.Deleted {
+			t.Errorf("settled at noon as %+v, three hours later %+v", c, now)
+		}
+	}
+}
+
 func TestTrafficSendsNoWebhooksForItsHistory(t *testing.T) {
 	r := newReceiver(t)
 	s := start(t, chatwootsim.Options{Webhooks: []chatwootsim.Webhook{{URL: r.URL}}})

@@ -160,9 +160,10 @@ func (s *Server) enqueue(e event) {
 	s.courier.start()
 }
 
-// start adds a worker when one more can be busy. The courier's lock is held.
+// start adds a worker: those that exist are busy, or they would have ended. The
+// courier's lock is held.
 func (c *courier) start() {
-	if c.workers < min(courierWorkers, len(c.critical)+len(c.medium)) {
+	if c.workers < courierWorkers {
 		c.workers++
 		go c.work()
 	}

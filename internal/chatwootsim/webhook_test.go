@@ -193,6 +193,18 @@ func TestStatusChangeIsToldWithoutTheOldStatus(t *testing.T) {
 	}
 }
 
+func TestWebhooksKnowNobodysPresence(t *testing.T) {
+	r := newReceiver(t)
+	s := start(t, chatwootsim.Options{Webhooks: []chatwootsim.Webhook{{URL: r.URL, Subscriptions: []string{"conversation_updated"}}}})
+	c := s.CustomerOpens(noon, chat, "")
+	s.Assign(noon, c, 11)
+	s.Flush()
+	assignee := r.one(t, "conversation_updated")["meta"].(map[string]any)["assignee"].(map[string]any)
+	if assignee["id"] != 11.0 || assignee["availability_status"] != nil {
+		t.Errorf("assignee %v", assignee)
+	}
+}
+
 func TestDeliveryIsAttemptedOnce(t *testing.T) {
 	r := newReceiver(t)
 	r.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
@@ -201,6 +213,34 @@ func TestDeliveryIsAttemptedOnce(t *testing.T) {
 	s.Flush()
 	if n := len(r.all()); n != 1 {
 		t.Errorf("%d attempts, want 1", n)
+	}
+}
+
+// The payload is built when a worker gets to it, and then the conversation may
+// be gone.
+func TestWhatIsDeletedBeforeItsTurnIsNotTold(t *testing.T) {
+	const workers = 10
+	r := newReceiver(t)
+	busy, release := make(chan bool), make(chan bool)
+	r.answer = func(http.ResponseWriter, *http.Request) {
+		busy <- true
+		<-release
+	}
+	s := start(t, chatwootsim.Options{Webhooks: []chatwootsim.Webhook{{URL: r.URL, Subscriptions: []string{"message_created"}}}})
+	for range workers {
+		s.CustomerOpens(noon, chat, "kept")
+		<-busy
+	}
+	s.Delete(s.CustomerOpens(noon, chat, "gone"))
+	close(release)
+	s.Flush()
+	for _, p := range r.all() {
+		if p.payload["content"] != "kept" {
+			t.Errorf("told of %v", p.payload["content"])
+		}
+	}
+	if n := len(r.all()); n != workers {
+		t.Errorf("%d deliveries, want %d", n, workers)
 	}
 }
 

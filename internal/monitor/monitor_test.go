@@ -517,6 +517,25 @@ func TestLongGapIsNeverAskedForAtOnce(t *testing.T) {
 	}
 }
 
+// A poll for changes that Chatwoot gave up on must not be asked again: the
+// answer would only have grown.
+func TestDeltaThatFailsForItsSizeIsReadPageByPage(t *testing.T) {
+	log := &queries{}
+	r := newRig(t, rigOptions{
+		around:  func(h http.Handler) http.Handler { log.Handler = h; return log },
+		prepare: func(s *chatwootsim.Server) { s.Fill(60, start) },
+	})
+	r.settled()
+	log.reset()
+	r.sim.Inject(chatwootsim.Fault{Query: "updated_within", Kind: chatwootsim.FaultStatus, Status: 500, Times: 1})
+	r.until("the failure", func(p *monitor.Picture) bool { return p.Problem != "" })
+	r.until("recovery", func(p *monitor.Picture) bool { return p.Problem == "" })
+	if log.count("status=all", "sort_by=last_activity_at_desc") == 0 || log.count("created_at_asc") == 0 {
+		t.Errorf("the gap was not read page by page: %v", log.all())
+	}
+	r.compare(r.settled())
+}
+
 func TestDeadlinesPullPollsForward(t *testing.T) {
 	log := &queries{}
 	var conv int64

@@ -48,14 +48,15 @@ func (s State) String() string { return stateNames[s] }
 
 // Clock is the first-response clock of one conversation.
 type Clock struct {
-	State      State
-	Start      time.Time // zero unless Waiting or Answered
-	Deadline   time.Time // zero unless Waiting or Answered
-	AnsweredAt time.Time // zero unless Answered
+	State State
 
 	// Unsettled says that the messages, read now, could change the rest:
 	// read them if they are unread, and again whenever the row changes.
 	Unsettled bool
+
+	Start      time.Time // zero unless Waiting or Answered
+	Deadline   time.Time // zero unless Waiting or Answered
+	AnsweredAt time.Time // zero unless Answered
 }
 
 const (

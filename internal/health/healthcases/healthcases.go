@@ -47,6 +47,7 @@ func All(token string, accountID int64) []Case {
 		{"/api reports failing queue services", ok.with("/api", json(index("failing", "ok"))), 2},
 		{"health route is fine but /api reports failing", ok.with("/rails/health", json(`{}`)).with("/api", json(index("ok", "failing"))), 2},
 		{"/api is cut short", ok.with("/api", json(cut(index("ok", "ok")))), 2},
+		{"/api is hidden by a proxy", ok.with("/rails/health", json(`{}`)).with("/api", nil), 2},
 		{"health hangs", ok.with("/health", hang), 2},
 		{"/api hangs after a good /health", ok.with("/api", hang), 2},
 		{"health is redirected", ok.with("/rails/health", elsewhere).with("/elsewhere/rails/health", json(`{}`)), 2},
@@ -70,6 +71,7 @@ func All(token string, accountID int64) []Case {
 			with("/api/v1/profile", profile(token, "{\"id\":19,\"accounts\":[{\"id\":\"\naccount "+mine+"\n\"}]}")), 3},
 		{"profile hangs", ok.with("/api/v1/profile", hang), 3},
 
+		{"a page at every address", chatwoot{"/": page}, 4},
 		{"both say 502", chatwoot{"/": status(502)}, 4},
 		{"everything is not found", chatwoot{}, 4},
 		{"everything hangs", chatwoot{"/": hang}, 4},
