@@ -33,7 +33,7 @@ test: deps ## Run all tests with the race detector
 	go test -race ./...
 
 bench: ## Measure what is promised about speed and memory
-	go run ./internal/bench
+	go run ./internal/bench -write docs/benchmarks.md
 
 fuzz: ## Fuzz each decoder for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)

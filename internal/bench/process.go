@@ -43,9 +43,9 @@ type process struct {
 // start runs this binary in a role and returns when it listens.
 func (b *bench) start(ctx context.Context, role string, args ...string) (*process, error) {
 	cmd := exec.CommandContext(ctx, b.self, append([]string{role}, args...)...) //nolint:gosec // it is this very binary
-	cmd.Env = []string{}                                                         // GOGC and the like would change what is measured
-	cmd.Dir = b.dir
-	cmd.Stderr = os.Stderr
+	// GOGC and the like would change what is measured.
+	cmd.Env = []string{}
+	cmd.Dir, cmd.Stderr = b.dir, os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -92,10 +92,9 @@ func simulatorProcess(ctx context.Context, args []string, stdin io.Reader, stdou
 	}
 	ctx, cancel := untilClosed(ctx, stdin)
 	defer cancel()
-	sim := newSimulator(nil)
+	now := time.Now //nolint:forbidigo // the clock of this process
+	sim := newSimulator(now)
 	defer sim.Close()
-	var now func() time.Time
-	now = time.Now
 	sim.Fill(n, now().Add(-10*time.Minute))
 	touch := toucher(sim)
 	mux := http.NewServeMux()

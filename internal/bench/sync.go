@@ -20,7 +20,7 @@ import (
 
 const (
 	syncOpen   = 10_000
-	syncRounds = 9
+	syncRounds = 11
 )
 
 // sync measures a full sync against two ways to send the same requests.
@@ -138,7 +138,7 @@ func (b *bench) fullSync(ctx context.Context, url string, rec *recorder) error {
 
 // newTransport returns a transport as the daemon's client makes its own.
 func newTransport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck // nobody has replaced it
+	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 8
 	t.MaxConnsPerHost = 16
 	return t
@@ -229,7 +229,7 @@ func discard(resp *http.Response) (int64, error) { return io.Copy(io.Discard, re
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func unmarshal(resp *http.Response) (int64, error) {
-	body := bodies.Get().(*bytes.Buffer) //nolint:errcheck // nothing else is in the pool
+	body := bodies.Get().(*bytes.Buffer)
 	defer bodies.Put(body)
 	body.Reset()
 	if resp.ContentLength > 0 {

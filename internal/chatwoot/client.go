@@ -112,7 +112,6 @@ func New(o Options) (*Client, error) {
 	if o.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConnsPerHost = 8
-		t.MaxConnsPerHost = 16
 		o.Transport = t
 	}
 	if o.Now == nil {

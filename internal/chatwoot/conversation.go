@@ -2,6 +2,7 @@ package chatwoot
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -152,7 +153,7 @@ func (s *scanner) conversation() Conversation {
 			s.skip()
 		}
 		if s.err != nil {
-			s.err = fmt.Errorf("conversation %d, %.40q: %w", c.ID, key, s.err)
+			s.err = fmt.Errorf("conversation%s, %.40q: %w", numbered(c.ID), key, s.err)
 		}
 	})
 	if s.err == nil && (c.ID <= 0 || c.CreatedAt.IsZero() || c.Status == "") {
@@ -160,6 +161,14 @@ func (s *scanner) conversation() Conversation {
 		s.fail("a conversation without id, status or created_at")
 	}
 	return c
+}
+
+// numbered is the end of a name whose number may not have been read yet.
+func numbered(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return " " + strconv.FormatInt(id, 10)
 }
 
 // status avoids an allocation for the values that there are.

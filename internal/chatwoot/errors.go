@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Kind classifies a failed request by what a caller can do about it.
@@ -174,7 +175,13 @@ func serverMessage(status int, body []byte, token string) string {
 	if r := []rune(text); len(r) > most {
 		text = string(r[:most]) + "…"
 	}
-	return strings.Join(strings.Fields(text), " ")
+	printable := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}
+	return strings.Join(strings.Fields(strings.Map(printable, text)), " ")
 }
 
 // without returns text with every occurrence of secret masked.

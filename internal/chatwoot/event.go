@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Event is a webhook delivery. Message is set for message events and
-// Conversation always; of events about anything else only Name is known.
+// Event is a webhook delivery. Message is set for message events, Conversation
+// for these and for conversation events; of all others only Name is known.
 type Event struct {
 	Name         string
 	AccountID    int64 // 0 when the event names none, as conversation events before 4.14.2

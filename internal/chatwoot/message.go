@@ -148,6 +148,6 @@ func (s *scanner) messageField(m *Message, key []byte) {
 		s.skip()
 	}
 	if s.err != nil {
-		s.err = fmt.Errorf("message %d, %.40q: %w", m.ID, key, s.err)
+		s.err = fmt.Errorf("message%s, %.40q: %w", numbered(m.ID), key, s.err)
 	}
 }

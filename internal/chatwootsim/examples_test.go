@@ -84,7 +84,7 @@ func TestWebhooksHaveTheKeysOfTheExamples(t *testing.T) {
 
 func example(t *testing.T, file string) any {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "examples", file))
+	b, err := os.ReadFile(filepath.Join("..", "chatwoot", "testdata", "examples", file))
 	if err != nil {
 		t.Fatal(err)
 	}

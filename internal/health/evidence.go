@@ -139,7 +139,7 @@ func writeNew(root *os.Root, name string, body []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			root.Remove(tmp)
+			_ = root.Remove(tmp)
 		}
 	}()
 	_, err = f.Write(body)

@@ -67,7 +67,7 @@ func probeLines(results []Result) []string {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%d ms\t%s\t%s\n", title, status, res.Duration.Milliseconds(), endpoint, remarks(res))
 	}
-	table.Flush() // a strings.Builder takes everything
+	_ = table.Flush() // a strings.Builder takes everything
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 	for i, line := range lines {
 		lines[i] = strings.TrimRight(line, " ")

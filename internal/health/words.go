@@ -177,8 +177,7 @@ func cause(err error) string {
 // errors, and the widget's address carries tokens, so addresses go.
 func plain(err error) string {
 	text := err.Error()
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		text = strings.ReplaceAll(text, u.Error(), u.Err.Error())
 	}
 	return clean(text)

@@ -562,9 +562,8 @@ func TestDeadlinesPullPollsForward(t *testing.T) {
 
 func TestHintsPullThePollForward(t *testing.T) {
 	r := newRig(t, rigOptions{interval: 5 * time.Minute, prepare: func(s *chatwootsim.Server) { s.Fill(5, start.Add(-3*time.Hour)) }})
-	last := r.settled().SyncedAt
-	r.next()
-	last = r.mon.Picture().SyncedAt
+	r.settled()
+	last := r.next().SyncedAt
 	r.mon.Hint()
 	r.mon.Hint()
 	if took := r.next().SyncedAt.Sub(last); took > 5*time.Minute {

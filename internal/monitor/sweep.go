@@ -198,8 +198,8 @@ func (m *Monitor) readOpen(ctx context.Context, backwards bool, send func(batch)
 	}
 }
 
-// readPages reads pages from to to side by side and sends them. It reports
-// whether the last of them held anything.
+// readPages reads a range of pages side by side, both ends included, and sends
+// them. It reports whether the last of them held anything.
 func (m *Monitor) readPages(ctx context.Context, q chatwoot.Query, from, to int, send func(batch) error) (more bool, err error) {
 	pages := make([]chatwoot.Page, to-from+1)
 	g, gctx := errgroup.WithContext(ctx)
