@@ -261,19 +261,21 @@ func plain(data []byte, i int) int {
 		ones = 0x0101010101010101
 		high = 0x8080808080808080
 	)
-	for ; i+8 <= len(data); i += 8 {
-		w := binary.LittleEndian.Uint64(data[i:])
+	rest := data[i:]
+	for len(rest) >= 8 {
+		w := binary.LittleEndian.Uint64(rest)
 		quote, backslash := w^(ones*'"'), w^(ones*'\\')
 		// The lowest bit set marks the first hit; carries can only add
 		// false ones above it.
 		hit := ((w - ones*0x20) &^ w) | ((quote - ones) &^ quote) | ((backslash - ones) &^ backslash)
 		if hit &= high; hit != 0 {
-			return i + bits.TrailingZeros64(hit)/8
+			return len(data) - len(rest) + bits.TrailingZeros64(hit)/8
 		}
+		rest = rest[8:]
 	}
-	for ; i < len(data); i++ {
-		if c := data[i]; c < 0x20 || c == '"' || c == '\\' {
-			return i
+	for i, c := range rest {
+		if c < 0x20 || c == '"' || c == '\\' {
+			return len(data) - len(rest) + i
 		}
 	}
 	return len(data)
