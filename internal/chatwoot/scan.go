@@ -261,7 +261,7 @@ func plain(data []byte, i int) int {
 		ones = 0x0101010101010101
 		high = 0x8080808080808080
 	)
-	rest := data[i:]
+	rest := data[min(i, len(data)):] // an escape may end beyond a document that is cut
 	for len(rest) >= 8 {
 		w := binary.LittleEndian.Uint64(rest)
 		quote, backslash := w^(ones*'"'), w^(ones*'\\')
