@@ -30,17 +30,18 @@ const preface = `# Benchmarks
 What is promised about speed and memory, and what became of it. Ratios and margins compare things that were measured in
 turns in the same run, so they carry over to other machines; the last column does not.
 
-Measured on %s, %s. To repeat: ` + "`make bench`" + `, which needs three minutes, 2 GB of memory and nothing beyond loopback,
-and rewrites this file.
+Measured on %s, %s.
+To repeat: ` + "`make bench`" + `, which needs two minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
 
 `
 
 const notes = `
 - Chatwoot is the simulator, with a request budget that never waits. Where time or memory is measured it is a process of its
   own, so that its memory is not ours to collect; it does share the cores, with the baselines as with the daemon.
-- Full sync: from nothing to the first picture, in a monitor as the daemon runs it. The baselines send the very requests
-  that such a sync sends, in the same groups, through the same kind of transport: one throws the answers away, the other
-  unmarshals them with encoding/json into structs with the same fields, and neither builds a picture.
+- Full sync: from nothing to the first picture, in a monitor as the daemon runs it; the median of the rounds' ratios, with
+  the smallest and the largest. The baselines send the very requests that such a sync sends, in the same groups, through the
+  same kind of transport: one throws the answers away, the other unmarshals them with encoding/json into structs with the
+  same fields, and neither builds a picture.
 - Steady polling: the clock is driven, each poll finds another 1 % changed, and requests are counted at the server. Reading
   everything again once in ` + "`RECONCILE_INTERVAL`" + ` comes on top.
 - Scrape: through the HTTP handler, ten inboxes on both sides, and never twice at the same instant.

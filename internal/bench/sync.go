@@ -20,7 +20,7 @@ import (
 
 const (
 	syncOpen   = 10_000
-	syncRounds = 11
+	syncRounds = 15
 )
 
 // sync measures a full sync against two ways to send the same requests.

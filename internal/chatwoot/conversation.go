@@ -58,6 +58,10 @@ type Page struct {
 	ServerTime    time.Time // the answer's Date header; zero when it had none
 }
 
+// usualPage is how many rows Chatwoot puts on a page unless it is told
+// otherwise.
+const usualPage = 25
+
 // decodePage wants a list, not a null; of a member that comes twice the last
 // counts, as in encoding/json.
 func decodePage(data []byte) (Page, error) {
@@ -81,7 +85,7 @@ func decodePage(data []byte) (Page, error) {
 					s.skip()
 				})
 			case "payload":
-				p.Conversations, seen = nil, s.peek() == '['
+				p.Conversations, seen = make([]Conversation, 0, usualPage), s.peek() == '['
 				s.array(func() { p.Conversations = append(p.Conversations, s.conversation()) })
 			default:
 				s.skip()
@@ -108,7 +112,10 @@ func decodeConversation(data []byte) (Conversation, error) {
 
 // conversation consumes a conversation as lists, show and webhooks encode it.
 func (s *scanner) conversation() Conversation {
-	var c Conversation
+	var (
+		c      Conversation
+		newest []byte // what c.Newest was decoded from
+	)
 	start := s.pos
 	s.object(func(key []byte) {
 		switch string(key) {
@@ -131,9 +138,19 @@ func (s *scanner) conversation() Conversation {
 		case "unread_count":
 			c.UnreadCount = int(s.integer())
 		case "messages":
-			s.array(func() { c.Newest = s.preview() })
+			s.array(func() {
+				s.peek()
+				from := s.pos
+				c.Newest = s.preview()
+				newest = s.data[from:s.pos]
+			})
 		case "last_non_activity_message":
-			c.Spoken = s.preview()
+			// Most often this is the newest message again, letter for letter.
+			if c.Newest != nil && s.repeats(newest) {
+				c.Spoken = c.Newest
+			} else {
+				c.Spoken = s.preview()
+			}
 		case "meta":
 			s.object(func(key []byte) {
 				switch string(key) {

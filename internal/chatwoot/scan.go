@@ -1,6 +1,7 @@
 package chatwoot
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (s *scanner) skip() {
 	case c == '"':
 		s.rawString()
 	case c == '{':
-		s.object(func([]byte) { s.skip() })
+		s.skipObject()
 	case c == '[':
 		s.array(s.skip)
 	case c == 't':
@@ -210,6 +211,40 @@ func (s *scanner) skip() {
 	default:
 		s.unexpected("a value")
 	}
+}
+
+// skipObject is object for members that nobody wants.
+func (s *scanner) skipObject() {
+	s.pos++
+	s.enter()
+	if s.peek() == '}' {
+		s.pos++
+		s.depth--
+		return
+	}
+	for s.err == nil {
+		if s.peek() != '"' {
+			s.unexpected("a member name")
+			return
+		}
+		s.rawString()
+		s.next(':')
+		s.skip()
+		if !s.more('}') {
+			return
+		}
+	}
+}
+
+// repeats consumes the value that is next if it is written exactly like one
+// that was consumed before, an object or an array.
+func (s *scanner) repeats(value []byte) bool {
+	s.peek()
+	if !bytes.HasPrefix(s.data[s.pos:], value) {
+		return false
+	}
+	s.pos += len(value)
+	return true
 }
 
 // rawString consumes the string that is next and returns what stands between
@@ -457,10 +492,11 @@ func (s *scanner) instant() time.Time {
 var errNotUnix = errors.New("want unix seconds between 1970 and 9999")
 
 func unixTime(raw []byte) (time.Time, error) {
-	const lastSecond = 253402300799 // the end of the year 9999
-	if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+	const lastSecond = 253402300799     // the end of the year 9999
+	if !bytes.ContainsAny(raw, ".eE") { // a whole number; ParseInt would allocate its error for others
+		n, err := strconv.ParseInt(string(raw), 10, 64)
 		switch {
-		case n < 0 || n > lastSecond:
+		case err != nil || n < 0 || n > lastSecond:
 			return time.Time{}, errNotUnix
 		case n == 0:
 			return time.Time{}, nil

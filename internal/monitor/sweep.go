@@ -140,7 +140,7 @@ func (m *Monitor) endSweep(ctx context.Context) (again sweepPlan, ok bool) {
 // sweep reads what p says and sends it, in parts, to the returned channel,
 // which it closes. It touches none of the state.
 func (m *Monitor) sweep(ctx context.Context, wg *sync.WaitGroup, p sweepPlan) <-chan batch {
-	out := make(chan batch)
+	out := make(chan batch, pagesAtOnce) // taken in while the next are read
 	send := func(b batch) error {
 		select {
 		case out <- b:
