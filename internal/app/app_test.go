@@ -274,6 +274,17 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
+func TestNamesAreHiddenBeyondLoopback(t *testing.T) {
+	for listen, named := range map[string]bool{"127.0.0.1:0": true, "0.0.0.0:0": false} {
+		d := start(t, "LISTEN_ADDR="+listen)
+		d.sim.CustomerOpens(time.Now(), d.sim.Inboxes()[0], "Hello?")
+		list := d.await("/api/v1/conversations", `"state": "waiting"`)
+		if got := strings.Contains(list, `"contact"`); got != named {
+			t.Errorf("on %s customers are named: %v, want %v", listen, got, named)
+		}
+	}
+}
+
 func TestBadWebConfigIsNamed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "web.yml")
 	if err := os.WriteFile(file, []byte("basic_auth_usres: {}\n"), 0o600); err != nil {

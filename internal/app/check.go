@@ -60,7 +60,16 @@ func probePlatform(ctx context.Context, client *chatwoot.Client, path string) he
 		indexErr error
 		wg       sync.WaitGroup
 	)
-	wg.Go(func() { index, indexErr = client.Index(ctx) })
+	wg.Go(func() {
+		// The checker recovers from panics in its own goroutines. One in this
+		// would end the process with Go's status, 2, which is a verdict.
+		defer func() {
+			if r := recover(); r != nil {
+				indexErr = fmt.Errorf("read /api: panic: %v", r)
+			}
+		}()
+		index, indexErr = client.Index(ctx)
+	})
 	answered, err := client.Health(ctx, path)
 	wg.Wait()
 

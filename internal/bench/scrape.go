@@ -56,6 +56,7 @@ func (b *bench) scrape(ctx context.Context) ([]row, error) {
 	}
 	f, m := median(fewTimes), median(manyTimes)
 	ratio := float64(m) / float64(f)
+	more := max(0, manyAllocs-fewAllocs) // an allocation elsewhere in the process may fall into either
 	return []row{
 		{
 			what:     "scrape with 100,000 open conversations, against one with 10",
@@ -64,7 +65,7 @@ func (b *bench) scrape(ctx context.Context) ([]row, error) {
 		},
 		{
 			what:     "allocations of such a scrape, more than with 10",
-			measured: fmt.Sprintf("%.1f", manyAllocs-fewAllocs), target: "0", met: manyAllocs-fewAllocs < 0.5,
+			measured: fmt.Sprintf("%.1f", more), target: "0", met: more < 0.5,
 			absolute: fmt.Sprintf("%.1f against %.1f", manyAllocs, fewAllocs),
 		},
 	}, nil

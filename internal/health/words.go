@@ -157,7 +157,7 @@ func (r Result) adviceOnToken() string {
 		return "This is a bot's token, which may not read profiles. Use the access token of an administrator's profile."
 	case says("wrong account", "access this account"):
 		return "The token's user is not in this account. Check CHATWOOT_ACCOUNT_ID, or invite the user."
-	case says("missing header", "no header", "sign in", "sign up"):
+	case says("missing header", "no header", "no token", "sign in", "sign up"):
 		return "The token did not reach Chatwoot. Let the proxy pass the Api-Access-Token header, and check CHATWOOT_TOKEN."
 	case says("unknown token", "invalid access token"):
 		return "Chatwoot does not know this token: expired or replaced. Rotate CHATWOOT_TOKEN in the secrets manager."

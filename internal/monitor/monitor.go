@@ -298,13 +298,15 @@ func (m *Monitor) failed(ctx context.Context, what string, err error) {
 			err = fmt.Errorf("%w (the token is refused everywhere: it was reset or its user removed)", err)
 		}
 	}
-	text := err.Error()
-	if m.problem == "" {
+	switch {
+	case m.problem == "" && m.synced:
 		m.log.Warn("Chatwoot could not be read; the last picture is kept", zap.Error(err))
-	} else {
+	case m.problem == "":
+		m.log.Warn("Chatwoot could not be read; nothing is known yet", zap.Error(err))
+	default:
 		m.log.Debug("Chatwoot could still not be read", zap.Error(err))
 	}
-	m.problem = text
+	m.problem = err.Error()
 	p := *m.picture.Load()
 	p.Problem, p.Account = m.problem, m.account
 	m.show(&p)
