@@ -99,7 +99,11 @@ Stop with Ctrl-C; nothing is left behind.
 func (c demoCommand) settings(p *process, dir string) []string {
 	settings := []string{"LOG_LEVEL=warn"}
 	for _, v := range p.environ {
-		for _, name := range []string{"LISTEN_ADDR", "LOG_LEVEL", "LOG_FORMAT", "WEB_CONFIG_FILE", "CHATWOOT_SLA_MINUTES", "SLA_WARNING_MINUTES", "SLA_URGENT_MINUTES"} {
+		for _, name := range []string{
+			"LISTEN_ADDR", "LOG_LEVEL", "LOG_FORMAT", "WEB_CONFIG_FILE",
+			"CHATWOOT_SLA_MINUTES", "SLA_WARNING_MINUTES", "SLA_URGENT_MINUTES", "SLA_INBOX_MINUTES",
+			"SLA_BUSINESS_HOURS", "SLA_PAUSE_DURING_MAINTENANCE", "MAINTENANCE_RRULE", "MAINTENANCE_DURATION", "REPORT_TIMEZONE",
+		} {
 			if len(v) > len(name) && v[:len(name)+1] == name+"=" {
 				settings = append(settings, v)
 			}

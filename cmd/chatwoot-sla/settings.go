@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,7 +16,7 @@ import (
 // load reads the settings from the environment and the working directory. It
 // prints all mistakes before it fails.
 func (p *process) load() (*config.Loaded, error) {
-	loaded, err := config.Load(config.Options{Environ: p.environ, Dir: ".", UID: os.Getuid()})
+	loaded, err := config.Load(config.Options{Environ: p.environ, Dir: ".", UID: os.Getuid(), Now: time.Now()})
 	if err != nil {
 		fmt.Fprintf(p.stderr, "chatwoot-sla: the configuration is not complete:\n%v\n", err)
 		return loaded, exitCode(exitUsage)

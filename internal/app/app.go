@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	_ "time/tzdata" // business hours name zones, and not every image has them
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,6 +28,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/health"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 	"github.com/hotdash/chatwoot-sla/internal/metrics"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
@@ -86,10 +88,18 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy := sla.Policy{Target: cfg.SLA, Warning: cfg.SLAWarning, Urgent: cfg.SLAUrgent}
+	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration, o.Now())
+	if err != nil {
+		return nil, fmt.Errorf("MAINTENANCE_RRULE cannot be used: %w", err)
+	}
+	promiser, err := newPromiser(cfg, planned, o.Logger.Named("promises"), o.Now)
+	if err != nil {
+		return nil, err
+	}
+	promised := promiser.promises(nil)
 	a.monitor, err = monitor.New(monitor.Options{
 		Client:            a.client,
-		Policy:            policy,
+		Promises:          promiser.promises,
 		PollInterval:      cfg.PollInterval,
 		ReconcileInterval: cfg.ReconcileInterval,
 		Logger:            o.Logger.Named("monitor"),
@@ -101,11 +111,23 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.registry.MustRegister(metrics.NewSLA(metrics.SLAOptions{
-		Policy:     policy,
+		Promises:   promised,
 		Board:      func() *sla.Board { return a.monitor.Picture().Board },
 		Now:        a.monitor.ServerNow,
 		Inboxes:    a.metricInboxes,
 		MaxInboxes: cfg.MetricsMaxInboxes,
+	}))
+	inMaintenance := func(t time.Time) bool {
+		_, active := planned.Active(t)
+		return active
+	}
+	a.registry.MustRegister(metrics.NewMaintenance(metrics.MaintenanceOptions{
+		Active: inMaintenance,
+		Next: func(t time.Time) (time.Time, bool) {
+			w, ok := planned.Next(t)
+			return w.Start, ok
+		},
+		Now: o.Now,
 	}))
 
 	checker, err := newChecker(cfg, a.client, true, o.Now)
@@ -123,6 +145,7 @@ func New(o Options) (*App, error) {
 		After:            o.After,
 		Evidence:         evidence,
 		EvidenceInterval: cfg.EvidenceInterval,
+		InMaintenance:    inMaintenance,
 		Logger:           o.Logger.Named("health"),
 		Registerer:       a.registry,
 	})
@@ -329,7 +352,7 @@ func (a *App) state() web.State {
 	now := a.monitor.ServerNow()
 	st := web.State{
 		Now:        now,
-		Policy:     sla.Policy{Target: a.cfg.SLA, Warning: a.cfg.SLAWarning, Urgent: a.cfg.SLAUrgent},
+		Promises:   p.Promises,
 		Board:      p.Board,
 		SyncedAt:   p.SyncedAt.Add(now.Sub(a.now())),
 		StaleFrom:  now.Add(-max(3*a.cfg.PollInterval, 2*time.Minute)),

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"net/http"
@@ -45,8 +46,14 @@ type daemon struct {
 // start runs an App until the test ends. Settings are NAME=value.
 func start(t *testing.T, settings ...string) *daemon {
 	t.Helper()
+	return startAt(t, nil, settings...)
+}
+
+// startAt is start by another clock, of Chatwoot and of the App.
+func startAt(t *testing.T, now func() time.Time, settings ...string) *daemon {
+	t.Helper()
 	d := &daemon{t: t, artifacts: t.TempDir(), log: &bytes.Buffer{}}
-	d.sim = chatwootsim.New(chatwootsim.Options{Token: token, NoThrottle: true})
+	d.sim = chatwootsim.New(chatwootsim.Options{Token: token, NoThrottle: true, Now: now})
 	server := httptest.NewServer(d.sim)
 	loaded, err := config.Load(config.Options{Environ: append([]string{
 		"CHATWOOT_BASE_URL=" + server.URL,
@@ -61,7 +68,7 @@ func start(t *testing.T, settings ...string) *daemon {
 		t.Fatal(err)
 	}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(d.log)), zap.DebugLevel))
-	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log})
+	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +153,85 @@ func TestDaemonTellsWhatItWatches(t *testing.T) {
 	}
 }
 
+// Two customers have waited for 40 minutes: too long, but for the inbox with an
+// hour of its own.
+func TestInboxesHavePromisesOfTheirOwn(t *testing.T) {
+	d := start(t, "SLA_INBOX_MINUTES=5:60")
+	for _, inbox := range []int64{5, 6} {
+		d.sim.CustomerOpens(time.Now().Add(-40*time.Minute), inbox, "Hello?")
+	}
+	d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="6",level="breach"\} 1`)
+	d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="5",level="normal"\} 1`)
+	d.await("/metrics", `chatwoot_sla_inbox_target_seconds\{inbox="5"\} 3600`)
+	d.await("/", `First answer within 30 minutes, 60 minutes in `)
+}
+
+// The simulated website and mailbox are open on weekdays only. Whoever wrote
+// there on a Saturday is owed an answer on Monday; in the inbox without hours,
+// half an hour later.
+func TestBusinessHoursAreReadFromChatwoot(t *testing.T) {
+	saturday := time.Date(2026, 3, 7, 12, 0, 0, 0, time.UTC)
+	since := time.Now()
+	clock := func() time.Time { return saturday.Add(time.Since(since)) }
+	d := startAt(t, clock, "SLA_BUSINESS_HOURS=chatwoot")
+	for _, inbox := range d.sim.Inboxes() {
+		d.sim.CustomerOpens(saturday.Add(-40*time.Minute), inbox, "Hello?")
+	}
+	list := d.await("/api/v1/conversations", `(?s)"state": "waiting".*"state": "waiting".*"state": "waiting"`)
+	var doc struct {
+		Conversations []struct {
+			Inbox, Level string
+			Deadline     time.Time
+			SecondsLeft  float64 `json:"seconds_left"`
+		}
+	}
+	if err := json.Unmarshal([]byte(list), &doc); err != nil {
+		t.Fatal(err)
+	}
+	monday := time.Date(2026, 3, 9, 8, 30, 0, 0, time.UTC) // half past nine in Berlin
+	for i, c := range doc.Conversations {
+		if i == 0 { // the one that is due first
+			if c.Level != "breach" || !c.Deadline.Equal(saturday.Add(-10*time.Minute)) {
+				t.Errorf("without hours: %+v, want a breach", c)
+			}
+			continue
+		}
+		if c.Level != "normal" || !c.Deadline.Equal(monday) || c.SecondsLeft != 1800 {
+			t.Errorf("with hours: %+v, want half an hour left until %v", c, monday)
+		}
+	}
+	d.await("/", `the clocks stand still: .+\.<`)
+}
+
+func TestMaintenanceIsExported(t *testing.T) {
+	tuesday := time.Date(2026, 3, 10, 3, 0, 0, 0, time.UTC)
+	since := time.Now()
+	clock := func() time.Time { return tuesday.Add(time.Since(since)) }
+	d := startAt(t, clock)
+	d.await("/metrics", `chatwoot_sla_maintenance_active 1`)
+	d.await("/metrics", `chatwoot_sla_maintenance_next_start_timestamp_seconds 1.776132e\+09`) // 14 April, 02:00
+	d.await("/metrics", `chatwoot_sla_probes_total\{maintenance="true",probe="rails_health",result="success"\} [1-9]`)
+
+	off := startAt(t, clock, "MAINTENANCE_RRULE=off")
+	off.await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	if body := off.get("/metrics"); strings.Contains(body, "maintenance_next_start_timestamp_seconds") {
+		t.Error("a next window is exported without any rule")
+	}
+}
+
+// Paused for an hour of maintenance, the clock of somebody who has waited for
+// 80 minutes has run for 20.
+func TestClocksPauseDuringMaintenance(t *testing.T) {
+	tuesday := time.Date(2026, 3, 10, 3, 0, 0, 0, time.UTC)
+	since := time.Now()
+	clock := func() time.Time { return tuesday.Add(time.Since(since)) }
+	for pause, level := range map[string]string{"true": "warning", "false": "breach"} {
+		d := startAt(t, clock, "SLA_PAUSE_DURING_MAINTENANCE="+pause)
+		d.sim.CustomerOpens(tuesday.Add(-80*time.Minute), d.sim.Inboxes()[0], "Hello?")
+		d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="`+level+`"\} 1`)
+	}
+}
+
 // A Chatwoot that is down at the start must not take the monitor away, nor
 // look as if nobody waited.
 func TestDaemonStartsWithoutChatwoot(t *testing.T) {
@@ -161,8 +247,8 @@ func TestDaemonStartsWithoutChatwoot(t *testing.T) {
 }
 
 func TestMetricsAreTheDocumentedOnes(t *testing.T) {
-	d := start(t, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token")
-	d.sim.CustomerOpens(time.Now().Add(-40*time.Minute), d.sim.Inboxes()[0], "Hello?")
+	d := start(t, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token", "SLA_INBOX_MINUTES=5:60")
+	d.sim.CustomerOpens(time.Now().Add(-90*time.Minute), d.sim.Inboxes()[0], "Hello?")
 	d.sim.CustomerOpens(time.Now(), d.sim.Inboxes()[0], "Hello?")
 	d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
 	d.await("/metrics", `chatwoot_sla_evidence_last_write_timestamp_seconds`)

@@ -18,14 +18,20 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
 
 // limit bounds the whole run.
 const limit = 4 * time.Minute
 
-// policy is the daemon's default promise.
-var policy = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
+// policy is the daemon's default promise, and promises those of all inboxes.
+var (
+	policy   = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
+	promises = sla.Promises{Default: policy}
+)
+
+func promised([]chatwoot.Inbox) sla.Promises { return promises }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -51,7 +51,7 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 	}
 	defer client.Close()
 	registry := prometheus.NewRegistry()
-	m, err := monitor.New(monitor.Options{Client: client, Policy: policy, Now: c.Now, After: c.After, Registerer: registry})
+	m, err := monitor.New(monitor.Options{Client: client, Promises: promised, Now: c.Now, After: c.After, Registerer: registry})
 	if err != nil {
 		return nil, err
 	}

@@ -81,10 +81,10 @@ type scraper struct {
 
 func newScraper(n int, start time.Time) *scraper {
 	s := &scraper{now: start, answer: sink{header: http.Header{}}}
-	board := sla.NewBoard(policy, entries(n, scrapeInboxes, start), nil)
+	board := sla.NewBoard(promises, entries(n, scrapeInboxes, start), nil)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewSLA(metrics.SLAOptions{
-		Policy:     policy,
+		Promises:   promises,
 		Board:      func() *sla.Board { return board },
 		Now:        func() time.Time { return s.now },
 		Inboxes:    func() []metrics.Inbox { return inboxNames },

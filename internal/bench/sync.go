@@ -100,7 +100,7 @@ func (b *bench) fullSync(ctx context.Context, url string, rec *recorder) error {
 	var m *monitor.Monitor
 	ended := make(chan struct{}, 1)
 	m, err = monitor.New(monitor.Options{
-		Client: client, Policy: policy,
+		Client: client, Promises: promised,
 		// What was read is published before the wait for the next poll.
 		After: func(time.Duration) <-chan time.Time {
 			if p := m.Picture(); p.Board != nil || p.Problem != "" {

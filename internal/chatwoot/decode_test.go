@@ -168,11 +168,37 @@ func TestExampleInboxes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	office := chatwoot.Day{Opens: 9 * 60, Closes: 17 * 60}
+	berlin := &chatwoot.WorkingHours{Zone: "Europe/Berlin", Days: [7]chatwoot.Day{1: office, 2: office, 3: office, 4: office, 5: office}}
 	same(t, "the list", got, []chatwoot.Inbox{
-		{ID: 8, Name: "Storefront API", ChannelType: "Channel::Api"},
-		{ID: 6, Name: "Support mail", ChannelType: "Channel::Email"},
-		{ID: 5, Name: "Website chat", ChannelType: "Channel::WebWidget"},
+		{ID: 8, Name: "Storefront API", ChannelType: "Channel::Api"}, // its hours are not in force
+		{ID: 6, Name: "Support mail", ChannelType: "Channel::Email", Hours: berlin},
+		{ID: 5, Name: "Website chat", ChannelType: "Channel::WebWidget", Hours: berlin},
 	})
+}
+
+func TestWorkingHours(t *testing.T) {
+	tests := []struct {
+		name, day string
+		want      chatwoot.Day
+	}{
+		{"hours with minutes", `"open_hour":8,"open_minutes":30,"close_hour":17,"close_minutes":45`, chatwoot.Day{Opens: 510, Closes: 1065}},
+		{"closed", `"closed_all_day":true,"open_hour":null,"open_minutes":null,"close_hour":null,"close_minutes":null`, chatwoot.Day{}},
+		{"closed, with hours from before", `"closed_all_day":true,"open_hour":9,"open_minutes":0,"close_hour":17,"close_minutes":0`, chatwoot.Day{}},
+		{"open all day", `"open_all_day":true,"open_hour":0,"open_minutes":0,"close_hour":23,"close_minutes":59`, chatwoot.Day{Closes: 1440}},
+		{"open all day, without hours", `"open_all_day":true,"open_hour":null,"open_minutes":null,"close_hour":null,"close_minutes":null`, chatwoot.Day{Closes: 1440}},
+		{"until the last minute that can be chosen", `"open_hour":18,"open_minutes":0,"close_hour":23,"close_minutes":59`, chatwoot.Day{Opens: 1080, Closes: 1440}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			body := `{"payload":[{"id":5,"working_hours_enabled":true,"timezone":"UTC","working_hours":[{"day_of_week":7,"open_hour":1},{"day_of_week":2,` + tt.day + `}]}]}`
+			got, err := client(t, saysJSON(body)).Inboxes(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "the list", got, []chatwoot.Inbox{{ID: 5, Hours: &chatwoot.WorkingHours{Zone: "UTC", Days: [7]chatwoot.Day{2: tt.want}}}})
+		})
+	}
 }
 
 func TestExampleIndex(t *testing.T) {

@@ -162,16 +162,27 @@ func (c *Client) Profile(ctx context.Context) (Profile, Account, error) {
 
 // Inbox is a channel that customers write to.
 type Inbox struct {
-	ID          int64  `json:"id"`
-	Name        string `json:"name"`
-	ChannelType string `json:"channel_type"`
+	ID          int64
+	Name        string
+	ChannelType string
+	Hours       *WorkingHours // nil: open at all times
 }
+
+// WorkingHours are the hours that an inbox is open, every week.
+type WorkingHours struct {
+	Zone string // name in the TZ database
+	Days [7]Day // by time.Weekday
+}
+
+// Day is when an inbox is open on a day, in minutes after midnight. On a day
+// that is closed both are 0; the end of the day is 1440.
+type Day struct{ Opens, Closes int }
 
 // Inboxes returns the inboxes that the token may see. The answer holds mail
 // passwords and signing keys; only what Inbox names is decoded.
 func (c *Client) Inboxes(ctx context.Context) ([]Inbox, error) {
 	var list struct {
-		Payload []Inbox `json:"payload"`
+		Payload []wireInbox `json:"payload"`
 	}
 	err := c.get(ctx, request{endpoint: EndpointInboxes, path: c.accountPath("inboxes")}, func(a answer) error {
 		if err := json.Unmarshal(a.body, &list); err != nil {
@@ -182,7 +193,57 @@ func (c *Client) Inboxes(ctx context.Context) ([]Inbox, error) {
 		}
 		return nil
 	})
-	return list.Payload, err
+	if err != nil {
+		return nil, err
+	}
+	inboxes := make([]Inbox, len(list.Payload))
+	for i, in := range list.Payload {
+		inboxes[i] = Inbox{ID: in.ID, Name: in.Name, ChannelType: in.ChannelType, Hours: in.hours()}
+	}
+	return inboxes, nil
+}
+
+// wireInbox is an inbox as Chatwoot sends it. The hours are there, with
+// Chatwoot's defaults, also when they are not in force.
+type wireInbox struct {
+	ID           int64  `json:"id"`
+	Name         string `json:"name"`
+	ChannelType  string `json:"channel_type"`
+	HoursInForce bool   `json:"working_hours_enabled"`
+	Zone         string `json:"timezone"`
+	WorkingHours []struct {
+		DayOfWeek   int  `json:"day_of_week"` // 0: Sunday
+		Closed      bool `json:"closed_all_day"`
+		Open        bool `json:"open_all_day"`
+		OpenHour    int  `json:"open_hour"` // null, and so 0, on closed days
+		OpenMinute  int  `json:"open_minutes"`
+		CloseHour   int  `json:"close_hour"`
+		CloseMinute int  `json:"close_minutes"`
+	} `json:"working_hours"`
+}
+
+// hours reads the hours as they are meant. Chatwoot cannot write 24:00, and
+// has 23:59 for it, be it chosen or stored for a day that is open throughout.
+func (w wireInbox) hours() *WorkingHours {
+	if !w.HoursInForce {
+		return nil
+	}
+	const endOfDay = 24 * 60
+	h := &WorkingHours{Zone: w.Zone}
+	for _, row := range w.WorkingHours {
+		if row.DayOfWeek < 0 || row.DayOfWeek > 6 || row.Closed {
+			continue
+		}
+		day := Day{Opens: row.OpenHour*60 + row.OpenMinute, Closes: row.CloseHour*60 + row.CloseMinute}
+		if row.Open {
+			day.Opens = 0
+		}
+		if row.Open || day.Closes == endOfDay-1 {
+			day.Closes = endOfDay
+		}
+		h.Days[row.DayOfWeek] = day
+	}
+	return h
 }
 
 // Index is what GET /api tells.

@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/calendar"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 )
 
 // Config holds the settings, in the order of the documentation.
@@ -30,6 +33,10 @@ type Config struct {
 	SLAWarning time.Duration `env:"SLA_WARNING_MINUTES" unit:"minutes" envDefault:"15" min:"1" max:"525600" doc:"Minutes left at which a waiting conversation turns warning, 1 to 525600"`
 	SLAUrgent  time.Duration `env:"SLA_URGENT_MINUTES" unit:"minutes" envDefault:"5" min:"1" max:"525600" doc:"Minutes left below which it turns urgent, 1 to 525600, less than SLA_WARNING_MINUTES"`
 
+	InboxSLA               InboxMinutes  `env:"SLA_INBOX_MINUTES" doc:"Promises of single inboxes instead of CHATWOOT_SLA_MINUTES, as id:minutes, such as 5:15,8:60"`
+	BusinessHours          BusinessHours `env:"SLA_BUSINESS_HOURS" envDefault:"off" doc:"Hours that count: off for all time, chatwoot for those of each inbox, or hours such as Mon-Fri 09:00-17:00 Europe/Berlin"`
+	PauseDuringMaintenance bool          `env:"SLA_PAUSE_DURING_MAINTENANCE" envDefault:"false" doc:"Whether the clocks stand still during planned maintenance, true or false"`
+
 	PollInterval      time.Duration `env:"POLL_INTERVAL" envDefault:"30s" min:"5s" doc:"Time between polls for changed conversations, 5s or more"`
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"1h" min:"1m" doc:"Time between full readings of all open conversations, 1m or more"`
 	RequestsPerMinute int           `env:"CHATWOOT_REQUESTS_PER_MINUTE" envDefault:"1200" min:"10" max:"3000" doc:"Most requests a minute to Chatwoot, 10 to 3000 (its own limit per IP address)"`
@@ -38,6 +45,10 @@ type Config struct {
 	HealthPath        string        `env:"CHATWOOT_HEALTH_PATH" envDefault:"/rails/health" doc:"Health path to try first; on a 404 the check falls back to /health, then /api"`
 	EvidenceInterval  time.Duration `env:"EVIDENCE_INTERVAL" envDefault:"15m" min:"1m" doc:"Time between evidence files while health does not change, 1m or more"`
 	EvidenceRetention time.Duration `env:"EVIDENCE_RETENTION" envDefault:"90d" min:"1d" doc:"Age at which evidence files are deleted, 1d or more"`
+
+	MaintenanceRules    maintenance.Rules `env:"MAINTENANCE_RRULE" envDefault:"FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0" doc:"When planned maintenance begins, in UTC: an RFC 5545 recurrence rule, several with a vertical bar between them, or off"`
+	MaintenanceDuration time.Duration     `env:"MAINTENANCE_DURATION" envDefault:"2h" min:"1m" doc:"How long planned maintenance takes, 1m or more"`
+	ReportZone          Zone              `env:"REPORT_TIMEZONE" envDefault:"UTC" doc:"Time zone in which reports are written, such as Europe/Berlin"`
 
 	ListenAddr        string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:9642" doc:"Address of the page, the API and /metrics, as host:port; the container image sets its own"`
 	WebConfigFile     string        `env:"WEB_CONFIG_FILE" doc:"File with TLS and basic authentication, in Prometheus' web configuration format"`
@@ -49,6 +60,29 @@ type Config struct {
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" doc:"Least important message to log: debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"auto" oneof:"auto json console" doc:"json, console, or auto: console on a terminal and json elsewhere"`
 }
+
+// InboxMinutes is a promise for each of some inboxes, by Chatwoot's inbox id.
+type InboxMinutes map[int64]time.Duration
+
+// BusinessHours says which time counts towards a promise. The zero value is
+// all time.
+type BusinessHours struct {
+	text     string
+	perInbox bool
+	calendar *calendar.Calendar
+}
+
+// PerInbox reports whether each inbox has the hours that Chatwoot has for it.
+func (b BusinessHours) PerInbox() bool { return b.perInbox }
+
+// Calendar returns the hours of every inbox; nil without any, and for PerInbox.
+func (b BusinessHours) Calendar() *calendar.Calendar { return b.calendar }
+
+// String returns the hours as they were written.
+func (b BusinessHours) String() string { return b.text }
+
+// Zone is a time zone.
+type Zone struct{ *time.Location }
 
 // Loaded is a Config, and where each of its settings came from.
 type Loaded struct {

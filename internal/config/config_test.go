@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 )
 
 // enough returns an environment without mistakes of its own, and more after it.
@@ -38,8 +41,16 @@ func TestDefaults(t *testing.T) {
 	if s := got.Token.Reveal(); s != "not-a-real-token" {
 		t.Errorf("Token = %q", s)
 	}
+	rules, err := maintenance.Parse("FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := got.BusinessHours.String(); s != "off" || got.BusinessHours.PerInbox() || got.BusinessHours.Calendar() != nil {
+		t.Errorf("BusinessHours = %s, want all time", s)
+	}
 	want := config.Config{
-		BaseURL: got.BaseURL, Token: got.Token, AccountID: 7,
+		BaseURL: got.BaseURL, Token: got.Token, AccountID: 7, BusinessHours: got.BusinessHours,
+		MaintenanceRules: rules, MaintenanceDuration: 2 * time.Hour, ReportZone: config.Zone{Location: time.UTC},
 		SLA: 30 * time.Minute, SLAWarning: 15 * time.Minute, SLAUrgent: 5 * time.Minute,
 		PollInterval: 30 * time.Second, ReconcileInterval: time.Hour, RequestsPerMinute: 1200,
 		HealthInterval: time.Minute, HealthPath: "/rails/health",
@@ -48,7 +59,7 @@ func TestDefaults(t *testing.T) {
 		DataDir: "./data", ArtifactsDir: "./artifacts", ShutdownTimeout: 15 * time.Second,
 		LogLevel: "info", LogFormat: "auto",
 	}
-	if got.Config != want {
+	if !reflect.DeepEqual(got.Config, want) {
 		t.Errorf("Config = %+v\nwant %+v", got.Config, want)
 	}
 	if w := got.Warnings(); len(w) > 0 {
@@ -139,6 +150,32 @@ func TestValues(t *testing.T) {
 		{"a broken warning is one mistake", "SLA_WARNING_MINUTES=0", `SLA_WARNING_MINUTES "0" is out of range; write a whole number from 1 to 525600`},
 		{"urgent just below warning", "SLA_URGENT_MINUTES=14", ""},
 
+		{"a promise of one inbox", "SLA_INBOX_MINUTES=5:15", ""},
+		{"promises of several inboxes", "SLA_INBOX_MINUTES= 5:15 , 8 : 525600", ""},
+		{"an inbox without minutes", "SLA_INBOX_MINUTES=5", `SLA_INBOX_MINUTES "5" has no inbox id and minutes in "5"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"an inbox by its name", "SLA_INBOX_MINUTES=5:15,Website:60", `SLA_INBOX_MINUTES "5:15,Website:60" has no inbox id and minutes in "Website:60"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"an inbox that cannot be", "SLA_INBOX_MINUTES=0:15", `SLA_INBOX_MINUTES "0:15" has no inbox id and minutes in "0:15"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"a comma too many", "SLA_INBOX_MINUTES=5:15,", `SLA_INBOX_MINUTES "5:15," has no inbox id and minutes in ""; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"minutes of nothing", "SLA_INBOX_MINUTES=5:0", `SLA_INBOX_MINUTES "5:0" has no number of minutes in "5:0"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"minutes with a unit", "SLA_INBOX_MINUTES=5:15m", `SLA_INBOX_MINUTES "5:15m" has no number of minutes in "5:15m"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"minutes of more than a year", "SLA_INBOX_MINUTES=5:525601", `SLA_INBOX_MINUTES "5:525601" has no number of minutes in "5:525601"; write inbox ids and minutes from 1 to 525600, such as 5:15,8:60`},
+		{"an inbox twice", "SLA_INBOX_MINUTES=5:15,5:20", `SLA_INBOX_MINUTES "5:15,5:20" names inbox 5 twice; keep one of its promises`},
+
+		{"Chatwoot's business hours", "SLA_BUSINESS_HOURS=Chatwoot", ""},
+		{"business hours", "SLA_BUSINESS_HOURS=Mon-Fri 09:00-12:00,13:00-17:00; Sat 10:00-14:00 Europe/Berlin", ""},
+		{"business hours without a zone", "SLA_BUSINESS_HOURS=Mon-Fri 09:00-17:00", `SLA_BUSINESS_HOURS "Mon-Fri 09:00-17:00" cannot be used: it does not end in a time zone, such as Europe/Berlin or UTC; write hours like Mon-Fri 09:00-12:00,13:00-17:00; Sat 10:00-14:00 Europe/Berlin, or chatwoot, or off`},
+		{"a pause that is neither", "SLA_PAUSE_DURING_MAINTENANCE=sometimes", `SLA_PAUSE_DURING_MAINTENANCE "sometimes" is neither true nor false; write true or false`},
+		{"a pause in capitals", "SLA_PAUSE_DURING_MAINTENANCE=TRUE", ""},
+
+		{"no maintenance", "MAINTENANCE_RRULE=off", ""},
+		{"two rules", "MAINTENANCE_RRULE=FREQ=MONTHLY;BYDAY=2TU|FREQ=MONTHLY;BYDAY=4TU", ""},
+		{"a rule in words", "MAINTENANCE_RRULE=monthly", `MAINTENANCE_RRULE "monthly" cannot be used: "MONTHLY" is no part of a recurrence rule; write a rule like FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0, or off`},
+		{"a rule that is over", "MAINTENANCE_RRULE=FREQ=DAILY;UNTIL=20260105T000000Z", `MAINTENANCE_RRULE "FREQ=DAILY;UNTIL=20260105T000000Z" cannot be used: FREQ=DAILY;UNTIL=20260105T000000Z is over: its last window began at 2026-01-05 00:00:00 UTC; correct the rule or MAINTENANCE_DURATION, or write off`},
+		{"maintenance longer than its period", "MAINTENANCE_DURATION=40d", `MAINTENANCE_RRULE "FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0" cannot be used: FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0 begins a window at 2024-01-09 02:00:00 UTC and the next at 2024-02-13 02:00:00 UTC, so windows of 960h0m0s have no time between them; correct the rule or MAINTENANCE_DURATION, or write off`},
+		{"maintenance of no time is one mistake", "MAINTENANCE_DURATION=0s", `MAINTENANCE_DURATION "0s" is out of range; write 1m or more`},
+		{"an unknown report zone", "REPORT_TIMEZONE=Berlin", `REPORT_TIMEZONE "Berlin" is no time zone; write a name of the TZ database, such as Europe/Berlin or UTC`},
+		{"the machine's own zone is nobody's", "REPORT_TIMEZONE=Local", `REPORT_TIMEZONE "Local" is no time zone; write a name of the TZ database, such as Europe/Berlin or UTC`},
+
 		{"a duration in days", "EVIDENCE_RETENTION=1d", ""},
 		{"a duration in Go's syntax", "EVIDENCE_RETENTION=24h0m", ""},
 		{"a duration in half days", "EVIDENCE_RETENTION=1.5d", `EVIDENCE_RETENTION "1.5d" is not a duration; write a number and its unit, such as 30s, 5m, 1h or 90d`},
@@ -179,7 +216,7 @@ func TestValues(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := config.Load(config.Options{Environ: enough(tt.environ)})
+			_, err := config.Load(config.Options{Environ: enough(tt.environ), Now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)})
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -188,6 +225,30 @@ func TestValues(t *testing.T) {
 				t.Errorf("mistakes:\n%s\nwant\n%s", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestPromisesAndHours(t *testing.T) {
+	got, err := config.Load(config.Options{Environ: enough(
+		"SLA_INBOX_MINUTES=5:15, 8:60", "SLA_BUSINESS_HOURS=Mon-Fri 09:00-17:00 Europe/Berlin", "SLA_PAUSE_DURING_MAINTENANCE=true",
+		"MAINTENANCE_RRULE=off", "REPORT_TIMEZONE=America/New_York",
+	)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (config.InboxMinutes{5: 15 * time.Minute, 8: time.Hour}); !maps.Equal(got.InboxSLA, want) {
+		t.Errorf("InboxSLA = %v, want %v", got.InboxSLA, want)
+	}
+	monday := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	if got.BusinessHours.PerInbox() || got.BusinessHours.Calendar().Open(monday, monday.AddDate(0, 0, 7)) != 40*time.Hour {
+		t.Errorf("BusinessHours = %v, want 40 h a week", got.BusinessHours)
+	}
+	if !got.PauseDuringMaintenance || got.ReportZone.String() != "America/New_York" {
+		t.Errorf("PauseDuringMaintenance = %v, ReportZone = %v", got.PauseDuringMaintenance, got.ReportZone)
+	}
+	schedule, err := maintenance.New(got.MaintenanceRules, got.MaintenanceDuration, monday)
+	if _, planned := schedule.Next(monday); err != nil || planned {
+		t.Errorf("maintenance is planned (%v), want none", err)
 	}
 }
 

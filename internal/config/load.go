@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/joho/godotenv"
@@ -31,6 +32,9 @@ type Options struct {
 	Environ []string // NAME=value, as os.Environ returns it
 	Dir     string   // folder of the .env file; empty: none is read
 	UID     int      // user who, beside root, may own the .env file
+
+	// Now tells maintenance rules that are over; zero: they are accepted.
+	Now time.Time
 }
 
 // Load reads the settings. The environment wins over .env, .env over the
@@ -73,7 +77,7 @@ func Load(o Options) (*Loaded, error) {
 		}
 		f := faults[v.field]
 		if f == nil && found[i].text != "" {
-			f = l.check(v)
+			f = l.check(v, o.Now)
 		}
 		switch {
 		case f == nil, f.missing && refused != nil: // it may well be in the .env that was refused

@@ -17,6 +17,9 @@ import (
 	"unicode"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/hotdash/chatwoot-sla/internal/calendar"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 )
 
 const (
@@ -25,6 +28,9 @@ const (
 	minutesUnit = "minutes"
 
 	durationFix = "write a number and its unit, such as 30s, 5m, 1h or 90d"
+
+	// mostMinutes is a year, the longest promise.
+	mostMinutes = 525_600
 )
 
 // valueError is what is wrong with a value, without naming the value, and what to do.
@@ -47,7 +53,12 @@ func parse(c *Config, vars []variable, values map[string]string) map[string]*val
 				n, err := parseInteger(v)
 				return int(n), err
 			},
-			reflect.TypeFor[int64](): func(v string) (any, error) { return parseInteger(v) },
+			reflect.TypeFor[int64]():             func(v string) (any, error) { return parseInteger(v) },
+			reflect.TypeFor[bool]():              func(v string) (any, error) { return parseBool(v) },
+			reflect.TypeFor[InboxMinutes]():      func(v string) (any, error) { return parseInboxMinutes(v) },
+			reflect.TypeFor[BusinessHours]():     func(v string) (any, error) { return parseBusinessHours(v) },
+			reflect.TypeFor[maintenance.Rules](): func(v string) (any, error) { return parseMaintenance(v) },
+			reflect.TypeFor[Zone]():              func(v string) (any, error) { return parseZone(v) },
 		},
 	})
 	faults := map[string]*valueError{}
@@ -91,8 +102,9 @@ func (v variable) advice() string {
 	}
 }
 
-// check judges a value that has been parsed. It returns nil if v can be used.
-func (c *Config) check(v variable) *valueError {
+// check judges a value that has been parsed, at now. It returns nil if v can be
+// used.
+func (c *Config) check(v variable, now time.Time) *valueError {
 	field := reflect.ValueOf(c).Elem().FieldByName(v.field)
 	if field.CanInt() && outside(field, v) {
 		return &valueError{wrong: "is out of range", fix: v.advice()}
@@ -111,6 +123,13 @@ func (c *Config) check(v variable) *valueError {
 				wrong: fmt.Sprintf("is not less than SLA_WARNING_MINUTES (%d)", int64(c.SLAWarning.Minutes())),
 				fix:   "lower it, or raise SLA_WARNING_MINUTES",
 			}
+		}
+	case "MaintenanceRules":
+		if c.MaintenanceDuration < time.Minute {
+			return nil // a mistake of its own
+		}
+		if _, err := maintenance.New(c.MaintenanceRules, c.MaintenanceDuration, now); err != nil {
+			return &valueError{wrong: "cannot be used: " + err.Error(), fix: "correct the rule or MAINTENANCE_DURATION, or write off"}
 		}
 	case "HealthPath":
 		return checkHealthPath(c.HealthPath)
@@ -169,6 +188,76 @@ func parseDuration(v string) (time.Duration, error) {
 		return 0, &valueError{wrong: "is not a duration", fix: durationFix}
 	}
 	return d, nil
+}
+
+func parseBool(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, &valueError{wrong: "is neither true nor false", fix: "write true or false"}
+}
+
+// parseInboxMinutes reads pairs of an inbox id and minutes.
+func parseInboxMinutes(text string) (InboxMinutes, error) {
+	const fix = "write inbox ids and minutes from 1 to 525600, such as 5:15,8:60"
+	promises := InboxMinutes{}
+	for pair := range strings.SplitSeq(text, ",") {
+		pair = strings.TrimSpace(pair)
+		id, minutes, found := strings.Cut(pair, ":")
+		inbox, err := strconv.ParseInt(strings.TrimSpace(id), 10, 64)
+		if !found || err != nil || inbox < 1 {
+			return nil, &valueError{wrong: fmt.Sprintf("has no inbox id and minutes in %q", pair), fix: fix}
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(minutes), 10, 64)
+		if err != nil || n < 1 || n > mostMinutes {
+			return nil, &valueError{wrong: fmt.Sprintf("has no number of minutes in %q", pair), fix: fix}
+		}
+		if _, twice := promises[inbox]; twice {
+			return nil, &valueError{wrong: fmt.Sprintf("names inbox %d twice", inbox), fix: "keep one of its promises"}
+		}
+		promises[inbox] = time.Duration(n) * time.Minute
+	}
+	return promises, nil
+}
+
+// parseBusinessHours reads off, chatwoot or the hours of a week.
+func parseBusinessHours(text string) (BusinessHours, error) {
+	switch strings.ToLower(text) {
+	case "off":
+		return BusinessHours{text: text}, nil
+	case "chatwoot":
+		return BusinessHours{text: text, perInbox: true}, nil
+	}
+	hours, err := calendar.Parse(text)
+	if err != nil {
+		return BusinessHours{}, &valueError{
+			wrong: "cannot be used: " + err.Error(),
+			fix:   "write hours like Mon-Fri 09:00-12:00,13:00-17:00; Sat 10:00-14:00 Europe/Berlin, or chatwoot, or off",
+		}
+	}
+	return BusinessHours{text: text, calendar: hours}, nil
+}
+
+func parseMaintenance(text string) (maintenance.Rules, error) {
+	rules, err := maintenance.Parse(text)
+	if err != nil {
+		return maintenance.Rules{}, &valueError{
+			wrong: "cannot be used: " + err.Error(),
+			fix:   "write a rule like FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0, or off",
+		}
+	}
+	return rules, nil
+}
+
+func parseZone(name string) (Zone, error) {
+	zone, err := calendar.Zone(name)
+	if err != nil {
+		return Zone{}, &valueError{wrong: "is no time zone", fix: "write a name of the TZ database, such as Europe/Berlin or UTC"}
+	}
+	return Zone{zone}, nil
 }
 
 // parseBaseURL reads an absolute http or https URL. Its path, if any, does not

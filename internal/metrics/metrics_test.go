@@ -19,7 +19,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 var (
 	policy = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
-	t0     = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	// Inbox 8 has a promise of its own, and so has one beyond the limit.
+	promises = sla.Promises{Default: policy, ByInbox: map[int64]sla.Policy{
+		8: {Target: time.Hour, Warning: 15 * time.Minute, Urgent: 5 * time.Minute},
+		9: {Target: 2 * time.Hour, Warning: 15 * time.Minute, Urgent: 5 * time.Minute},
+	}}
+	t0 = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 )
 
 func waiting(id, inbox int64, since time.Duration) sla.Entry {
@@ -29,7 +34,7 @@ func waiting(id, inbox int64, since time.Duration) sla.Entry {
 
 // board has, at t0, one conversation of every kind.
 func board() *sla.Board {
-	return sla.NewBoard(policy, []sla.Entry{
+	return sla.NewBoard(promises, []sla.Entry{
 		waiting(1, 5, 2*time.Minute),
 		waiting(2, 5, 20*time.Minute),
 		waiting(3, 5, 29*time.Minute),
@@ -43,9 +48,9 @@ func board() *sla.Board {
 
 func collector(b *sla.Board, now *time.Time) *metrics.SLA {
 	return metrics.NewSLA(metrics.SLAOptions{
-		Policy: policy,
-		Board:  func() *sla.Board { return b },
-		Now:    func() time.Time { return *now },
+		Promises: promises,
+		Board:    func() *sla.Board { return b },
+		Now:      func() time.Time { return *now },
 		Inboxes: func() []metrics.Inbox {
 			return []metrics.Inbox{{5, "Website"}, {7, "E-mail \xff"}, {7, "E-mail again"}, {8, "Quiet"}, {9, "Beyond the limit"}}
 		},
@@ -84,7 +89,7 @@ func TestGoldenMetrics(t *testing.T) {
 var names = []string{
 	"chatwoot_sla_conversations", "chatwoot_sla_waiting_conversations", "chatwoot_sla_undecided_conversations",
 	"chatwoot_sla_oldest_waiting_timestamp_seconds", "chatwoot_sla_next_deadline_timestamp_seconds",
-	"chatwoot_sla_newest_breach_timestamp_seconds", "chatwoot_sla_target_seconds", "chatwoot_sla_inbox_info",
+	"chatwoot_sla_newest_breach_timestamp_seconds", "chatwoot_sla_target_seconds", "chatwoot_sla_inbox_target_seconds", "chatwoot_sla_inbox_info",
 }
 
 func TestNothingIsExportedAsZeroBeforeTheFirstSync(t *testing.T) {
@@ -100,7 +105,7 @@ func TestNothingIsExportedAsZeroBeforeTheFirstSync(t *testing.T) {
 func TestALevelChangesInTheSecondItShould(t *testing.T) {
 	now := t0
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(collector(sla.NewBoard(policy, []sla.Entry{waiting(1, 5, 0)}, nil), &now))
+	reg.MustRegister(collector(sla.NewBoard(promises, []sla.Entry{waiting(1, 5, 0)}, nil), &now))
 	tests := []struct {
 		after time.Duration
 		level string
@@ -127,6 +132,37 @@ func TestALevelChangesInTheSecondItShould(t *testing.T) {
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(want.String()), "chatwoot_sla_waiting_conversations"); err != nil {
 			t.Errorf("after %v: %v", tt.after, err)
 		}
+	}
+}
+
+func TestMaintenance(t *testing.T) {
+	var now time.Time
+	start := t0.Add(time.Hour)
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(metrics.NewMaintenance(metrics.MaintenanceOptions{
+		Active: func(at time.Time) bool { return !at.Before(start) },
+		Next:   func(at time.Time) (time.Time, bool) { return start, at.Before(start) },
+		Now:    func() time.Time { return now },
+	}))
+	const (
+		active = `
+# HELP chatwoot_sla_maintenance_active 1 during planned maintenance, otherwise 0.
+# TYPE chatwoot_sla_maintenance_active gauge
+chatwoot_sla_maintenance_active `
+		next = `
+# HELP chatwoot_sla_maintenance_next_start_timestamp_seconds When the next planned maintenance starts; during one, the next after it. Absent when none is planned.
+# TYPE chatwoot_sla_maintenance_next_start_timestamp_seconds gauge
+chatwoot_sla_maintenance_next_start_timestamp_seconds 1.7724456e+09
+`
+	)
+	for at, want := range map[time.Time]string{t0: active + "0" + next, start: active + "1\n"} {
+		now = at
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+			t.Errorf("at %v: %v", at, err)
+		}
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Inbox struct {
 
 // SLAOptions configures an SLA collector. All fields are required.
 type SLAOptions struct {
-	Policy     sla.Policy
+	Promises   sla.Promises      // as they are before the inboxes are known
 	Board      func() *sla.Board // nil until everything was read once
 	Now        func() time.Time  // Chatwoot's time, on which deadlines are judged
 	Inboxes    func() []Inbox
@@ -60,13 +60,14 @@ var (
 	descNewestBreach = desc("newest_breach_timestamp_seconds",
 		"The last deadline that passed, of those still unanswered. Absent when there is none.")
 	descTarget = desc("target_seconds", "Time within which a customer is owed the first human answer.")
+	descOwn    = desc("inbox_target_seconds", "Time within which the customers of an inbox with a promise of its own are owed the first human answer.", "inbox")
 	descInbox  = desc("inbox_info", "The name of an inbox; always 1.", "inbox", "name")
 )
 
 // Describe implements prometheus.Collector.
 func (c *SLA) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descConversations, descWaiting, descUndecided, descOldest, descNext, descNewestBreach, descTarget, descInbox,
+		descConversations, descWaiting, descUndecided, descOldest, descNext, descNewestBreach, descTarget, descOwn, descInbox,
 	} {
 		ch <- d
 	}
@@ -80,11 +81,11 @@ func (c *SLA) Collect(ch chan<- prometheus.Metric) {
 	}
 	instant := func(d *prometheus.Desc, t time.Time) {
 		if !t.IsZero() {
-			gauge(d, float64(t.UnixMilli())/1000)
+			gauge(d, seconds(t))
 		}
 	}
 
-	gauge(descTarget, c.o.Policy.Target.Seconds())
+	gauge(descTarget, c.o.Promises.Default.Target.Seconds())
 	board := c.o.Board()
 	if board == nil {
 		return // nothing is known, which is not the same as zero
@@ -98,7 +99,11 @@ func (c *SLA) Collect(ch chan<- prometheus.Metric) {
 		undecided += t.Unknown
 		if i < c.o.MaxInboxes {
 			own[t.Inbox] = true
-			c.levels(gauge, strconv.FormatInt(t.Inbox, 10), t)
+			id := strconv.FormatInt(t.Inbox, 10)
+			c.levels(gauge, id, t)
+			if promise, ok := c.o.Promises.ByInbox[t.Inbox]; ok {
+				gauge(descOwn, promise.Target.Seconds(), id)
+			}
 			continue
 		}
 		for l := range sla.Levels {
@@ -122,6 +127,9 @@ func (c *SLA) Collect(ch chan<- prometheus.Metric) {
 	instant(descNext, marks.NextDeadline)
 	instant(descNewestBreach, marks.NewestBreach)
 }
+
+// seconds is t as Prometheus writes instants, to the millisecond.
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func (c *SLA) levels(gauge func(*prometheus.Desc, float64, ...string), inbox string, t sla.Tally) {
 	for _, l := range sla.Levels {

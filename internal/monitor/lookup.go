@@ -47,14 +47,15 @@ type reply struct {
 
 // consider decides whether a conversation must be looked up.
 func (s *state) consider(id int64, rec *record) {
-	k := s.policy.Clock(rec.facts)
+	policy := s.promises.For(rec.inbox)
+	k := policy.Clock(rec.facts)
 	if !k.Unsettled || !rec.readAt.Before(rec.version) {
 		delete(s.wanted, id)
 		return
 	}
 	due := k.Deadline
 	if due.IsZero() { // no clock yet: the earliest that it could be
-		due = s.policy.Deadline(slices.MaxFunc(
+		due = policy.Deadline(slices.MaxFunc(
 			[]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare))
 	}
 	s.wanted[id] = want{due: due, from: s.wanted[id].from}

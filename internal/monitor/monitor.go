@@ -37,10 +37,15 @@ const (
 
 // Options configures a Monitor.
 type Options struct {
-	Client            *chatwoot.Client // required
-	Policy            sla.Policy       // required
-	PollInterval      time.Duration    // 0: 30 s
-	ReconcileInterval time.Duration    // how often everything is read again; 0: 1 h
+	Client *chatwoot.Client // required
+
+	// Promises returns what is owed, given the inboxes as Chatwoot describes
+	// them: an inbox can have hours of its own. It is called by New, with none,
+	// and whenever the inboxes have been read. Required.
+	Promises func([]chatwoot.Inbox) sla.Promises
+
+	PollInterval      time.Duration // 0: 30 s
+	ReconcileInterval time.Duration // how often everything is read again; 0: 1 h
 	Logger            *zap.Logger
 	Registerer        prometheus.Registerer // nil: no metrics
 
@@ -65,7 +70,8 @@ type Picture struct {
 	// Problem says what the last poll failed with; empty: it did not fail.
 	Problem string
 
-	Inboxes []chatwoot.Inbox // by name, as Chatwoot sorts them
+	Inboxes  []chatwoot.Inbox // by name, as Chatwoot sorts them
+	Promises sla.Promises     // those that the Board was made with
 
 	// Account is what the token's profile says; nil until it was read.
 	Account *chatwoot.Account
@@ -81,6 +87,7 @@ type Monitor struct {
 	now     func() time.Time
 	after   func(time.Duration) <-chan time.Time
 	metrics metrics
+	promise func([]chatwoot.Inbox) sla.Promises
 
 	picture atomic.Pointer[Picture]
 	hints   chan struct{}
@@ -97,18 +104,23 @@ func New(o Options) (*Monitor, error) {
 	if o.Client == nil {
 		return nil, errors.New("monitor: a client is required")
 	}
-	if err := o.Policy.Validate(); err != nil {
+	if o.Promises == nil {
+		return nil, errors.New("monitor: promises are required")
+	}
+	promises := o.Promises(nil)
+	if err := promises.Validate(); err != nil {
 		return nil, fmt.Errorf("monitor: %w", err)
 	}
 	m := &Monitor{
-		client: o.Client,
-		poll:   cmp.Or(o.PollInterval, 30*time.Second),
-		recon:  cmp.Or(o.ReconcileInterval, time.Hour),
-		log:    o.Logger,
-		now:    o.Now,
-		after:  o.After,
-		hints:  make(chan struct{}, 1),
-		state:  newState(o.Policy),
+		client:  o.Client,
+		poll:    cmp.Or(o.PollInterval, 30*time.Second),
+		recon:   cmp.Or(o.ReconcileInterval, time.Hour),
+		log:     o.Logger,
+		now:     o.Now,
+		after:   o.After,
+		hints:   make(chan struct{}, 1),
+		promise: o.Promises,
+		state:   newState(promises),
 	}
 	if m.log == nil {
 		m.log = zap.NewNop()
@@ -119,7 +131,7 @@ func New(o Options) (*Monitor, error) {
 	if m.after == nil {
 		m.after = time.After
 	}
-	m.picture.Store(&Picture{})
+	m.picture.Store(&Picture{Promises: promises})
 	m.metrics = newMetrics(o.Registerer, m)
 	return m, nil
 }
@@ -257,8 +269,8 @@ func (m *Monitor) nextPoll(last time.Time, hinted bool) time.Time {
 	return due
 }
 
-// readAccess reads who the token belongs to, and which inboxes there are. What
-// cannot be read keeps its last value.
+// readAccess reads who the token belongs to, and which inboxes there are and
+// what their customers are owed. What cannot be read keeps its last value.
 func (m *Monitor) readAccess(ctx context.Context) error {
 	_, account, err := m.client.Profile(ctx)
 	if err != nil {
@@ -279,6 +291,7 @@ func (m *Monitor) readAccess(ctx context.Context) error {
 		return fmt.Errorf("read inboxes: %w", err)
 	}
 	m.inboxes = inboxes
+	m.promises = m.promise(inboxes)
 	m.inboxesReadAt = m.now()
 	return nil
 }
@@ -337,11 +350,12 @@ func (m *Monitor) publish() {
 		known[i] = in.ID
 	}
 	m.show(&Picture{
-		Board:      sla.NewBoard(m.policy, m.entries(), known),
+		Board:      sla.NewBoard(m.promises, m.entries(), known),
 		SyncedAt:   m.syncedAt,
 		Incomplete: max(m.difference, -m.difference),
 		Problem:    m.problem,
 		Inboxes:    m.inboxes,
+		Promises:   m.promises,
 		Account:    m.account,
 	})
 }

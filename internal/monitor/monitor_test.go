@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
@@ -608,6 +610,59 @@ func TestDeadlinesAreJudgedOnChatwootsClock(t *testing.T) {
 	}
 }
 
+// What an inbox is open is Chatwoot's to say, and may change while we run.
+func TestPromisesFollowTheInboxes(t *testing.T) {
+	var target atomic.Int64 // of inboxes with hours of their own, in minutes
+	target.Store(60)
+	r := newRig(t, rigOptions{
+		prepare: func(s *chatwootsim.Server) {
+			for _, inbox := range s.Inboxes() {
+				s.CustomerOpens(start.Add(-time.Minute), inbox, "Hello?")
+			}
+		},
+		promises: func(inboxes []chatwoot.Inbox) sla.Promises {
+			p := sla.Promises{Default: halfHour, ByInbox: map[int64]sla.Policy{}}
+			for _, in := range inboxes {
+				if in.Hours != nil {
+					own := halfHour
+					own.Target = time.Duration(target.Load()) * time.Minute
+					p.ByInbox[in.ID] = own
+				}
+			}
+			return p
+		},
+	})
+	// holds reports whether every deadline is the one that was promised, with
+	// that target where the inbox has hours.
+	holds := func(p *monitor.Picture, want time.Duration) bool {
+		if len(p.Inboxes) < 3 || p.Board.Len() < 3 {
+			t.Fatalf("the picture has %d inboxes and %d conversations, want three of each", len(p.Inboxes), p.Board.Len())
+		}
+		hours := map[int64]bool{}
+		for _, in := range p.Inboxes {
+			hours[in.ID] = in.Hours != nil
+		}
+		for _, l := range p.Board.List(start, func(sla.Listed) bool { return true }) {
+			target := halfHour.Target
+			if hours[l.Inbox] {
+				target = want
+			}
+			if l.Clock.Deadline.Sub(l.Clock.Start) != target || p.Promises.For(l.Inbox).Target != target {
+				return false
+			}
+		}
+		return true
+	}
+	if p := r.settled(); !holds(p, time.Hour) {
+		t.Errorf("the first board is not made with the promises of its inboxes: %+v", clocks(p))
+	}
+	target.Store(90)
+	if p := r.next(); !holds(p, time.Hour) {
+		t.Error("the promises change between two readings of the inboxes")
+	}
+	r.until("the new promises hold", func(p *monitor.Picture) bool { return holds(p, 90*time.Minute) })
+}
+
 func TestEmptyAccount(t *testing.T) {
 	r := newRig(t, rigOptions{})
 	p := r.settled()
@@ -638,7 +693,7 @@ func TestRunStopsAtOnce(t *testing.T) {
 	for i := range 20 {
 		r := newRig(t, rigOptions{prepare: func(s *chatwootsim.Server) { s.Fill(200, start) }})
 		ctx, cancel := context.WithCancel(context.Background())
-		other, err := monitor.New(monitor.Options{Client: r.client, Policy: halfHour})
+		other, err := monitor.New(monitor.Options{Client: r.client, Promises: halfAnHour})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,7 @@ func (m *Monitor) gap(reason string) {
 	}
 }
 
-// refreshInboxes learns the names of inboxes that have appeared.
+// refreshInboxes learns the names and hours of inboxes that have appeared.
 func (m *Monitor) refreshInboxes(ctx context.Context) {
 	known := map[int64]bool{}
 	for _, in := range m.inboxes {
@@ -142,7 +142,7 @@ func (m *Monitor) refreshInboxes(ctx context.Context) {
 		}
 		m.inboxesReadAt = m.now()
 		if err := m.readAccess(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			m.log.Warn("inbox names are unknown for now", zap.Error(err))
+			m.log.Warn("inbox names and hours are unknown for now", zap.Error(err))
 		}
 		return
 	}

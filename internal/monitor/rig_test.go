@@ -25,6 +25,8 @@ var (
 	start    = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 )
 
+func halfAnHour([]chatwoot.Inbox) sla.Promises { return sla.Promises{Default: halfHour} }
+
 // clock is time for a rig: it stands still until the monitor sleeps, and is
 // then moved to the end of the sleep. The monitor sleeps in one place, so a
 // new nap replaces the one before.
@@ -98,6 +100,7 @@ type rigOptions struct {
 	around   func(http.Handler) http.Handler
 	prepare  func(*chatwootsim.Server) // before the monitor starts
 	interval time.Duration
+	promises func([]chatwoot.Inbox) sla.Promises // nil: half an hour
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -131,9 +134,12 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if o.promises == nil {
+		o.promises = halfAnHour
+	}
 	r.registry = prometheus.NewPedanticRegistry()
 	r.mon, err = monitor.New(monitor.Options{
-		Client: r.client, Policy: halfHour, Now: r.Now, After: r.After, Registerer: r.registry, PollInterval: o.interval,
+		Client: r.client, Promises: o.promises, Now: r.Now, After: r.After, Registerer: r.registry, PollInterval: o.interval,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 // state is what Run's goroutine knows.
 type state struct {
-	policy sla.Policy
+	promises sla.Promises
 
 	open     map[int64]*record
 	pending  map[int64]pending   // conversations that a bot has
@@ -65,9 +65,9 @@ type pending struct {
 	born   bool      // it was never seen open
 }
 
-func newState(p sla.Policy) state {
+func newState(p sla.Promises) state {
 	return state{
-		policy:   p,
+		promises: p,
 		open:     map[int64]*record{},
 		pending:  map[int64]pending{},
 		handoffs: map[int64]time.Time{},
@@ -172,7 +172,7 @@ func (s *state) entries() []sla.Entry {
 	for id, rec := range s.open {
 		entries = append(entries, sla.Entry{
 			ID: id, Inbox: rec.inbox,
-			Clock:   s.policy.Clock(rec.facts),
+			Clock:   s.promises.For(rec.inbox).Clock(rec.facts),
 			Contact: rec.contact, Assignee: rec.assignee,
 		})
 	}

@@ -23,7 +23,7 @@ func TestOlderRowsAreNotBelieved(t *testing.T) {
 	reopened := resolved
 	reopened.UpdatedAt, reopened.Status = began.Add(3*time.Minute), chatwoot.Open
 
-	s := newState(sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute})
+	s := newState(sla.Promises{Default: sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}})
 	s.closed = map[int64]time.Time{} // as while a sweep runs
 	steps := []struct {
 		name  string
@@ -48,7 +48,7 @@ func TestOlderRowsAreNotBelieved(t *testing.T) {
 			t.Fatalf("%s: open %v, want %v", step.name, rec != nil, step.open)
 		}
 		if rec != nil {
-			if got := s.policy.Clock(rec.facts).State; got != step.state {
+			if got := s.promises.Default.Clock(rec.facts).State; got != step.state {
 				t.Errorf("%s: %v, want %v", step.name, got, step.state)
 			}
 		}

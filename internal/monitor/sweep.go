@@ -128,7 +128,7 @@ func (m *Monitor) endSweep(ctx context.Context) (again sweepPlan, ok bool) {
 	}
 	if m.account == nil || m.now().Sub(m.inboxesReadAt) >= m.recon {
 		if err := m.readAccess(ctx); err != nil {
-			m.log.Warn("role and inbox names are unknown for now", zap.Error(err))
+			m.log.Warn("role, inbox names and hours are unknown for now", zap.Error(err))
 		}
 	}
 	m.askForMissing()

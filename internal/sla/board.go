@@ -32,7 +32,6 @@ type Tally struct {
 // is a few binary searches however many conversations are open.
 // A Board is safe for concurrent use.
 type Board struct {
-	policy  Policy
 	inboxes []inbox
 	size    int
 }
@@ -41,36 +40,45 @@ type Board struct {
 // those answered late, then the rest.
 type inbox struct {
 	id      int64
+	policy  Policy
 	entries []Entry
 	waiting int
 	late    int
 	unknown int
+	oldest  time.Time // the first start among the waiting; zero: nobody waits
 }
 
-// NewBoard returns the Board of the given open conversations. It takes
-// ownership of entries, which it reorders. Inboxes without an open
-// conversation are listed when known names them.
-func NewBoard(p Policy, entries []Entry, known []int64) *Board {
+// NewBoard returns the Board of the given open conversations, whose deadlines p
+// made. It takes ownership of entries, which it reorders. Inboxes without an
+// open conversation are listed when known names them.
+func NewBoard(p Promises, entries []Entry, known []int64) *Board {
 	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(
 			cmp.Compare(a.Inbox, b.Inbox),
-			cmp.Compare(p.rank(a.Clock), p.rank(b.Clock)),
+			cmp.Compare(a.Clock.rank(), b.Clock.rank()),
 			a.Clock.Deadline.Compare(b.Clock.Deadline),
 			cmp.Compare(a.ID, b.ID),
 		)
 	})
-	b := &Board{policy: p, size: len(entries)}
+	b := &Board{size: len(entries)}
 	for len(entries) > 0 {
-		in := inbox{id: entries[0].Inbox}
+		id := entries[0].Inbox
+		in := inbox{id: id, policy: p.For(id)}
 		n := 0
 		for n < len(entries) && entries[n].Inbox == in.id {
-			switch p.rank(entries[n].Clock) {
+			k := entries[n].Clock
+			switch k.rank() {
 			case rankWaiting:
 				in.waiting++
+				// Not that of the first deadline: whoever wrote while the
+				// inbox was closed shares one with those who wrote later.
+				if in.oldest.IsZero() || k.Start.Before(in.oldest) {
+					in.oldest = k.Start
+				}
 			case rankLate:
 				in.late++
 			}
-			if entries[n].Clock.State == Unknown {
+			if k.State == Unknown {
 				in.unknown++
 			}
 			n++
@@ -82,7 +90,7 @@ func NewBoard(p Policy, entries []Entry, known []int64) *Board {
 	for _, id := range known {
 		i, found := slices.BinarySearchFunc(b.inboxes, id, func(in inbox, id int64) int { return cmp.Compare(in.id, id) })
 		if !found {
-			b.inboxes = slices.Insert(b.inboxes, i, inbox{id: id})
+			b.inboxes = slices.Insert(b.inboxes, i, inbox{id: id, policy: p.For(id)})
 		}
 	}
 	return b
@@ -96,11 +104,11 @@ const (
 
 // rank orders entries by what time can still do to their level: it moves those
 // waiting, and leaves the others where they are.
-func (p Policy) rank(k Clock) int {
+func (k Clock) rank() int {
 	switch {
 	case k.State == Waiting:
 		return rankWaiting
-	case p.Level(k, k.AnsweredAt) == Breach:
+	case k.late():
 		return rankLate
 	}
 	return rankRest
@@ -109,17 +117,16 @@ func (p Policy) rank(k Clock) int {
 // Len returns the number of open conversations.
 func (b *Board) Len() int { return b.size }
 
-// Policy returns the promise that the Board's deadlines were made with.
-func (b *Board) Policy() Policy { return b.policy }
-
 // Tally counts conversations per level at now, one Tally per inbox in the
 // order of their ids.
 func (b *Board) Tally(now time.Time) []Tally {
 	out := make([]Tally, len(b.inboxes))
 	for i, in := range b.inboxes {
+		// A deadline leaves less than d of open time exactly when it lies
+		// before the first instant that leaves d.
 		breached := in.dueBefore(now)
-		urgent := in.dueBefore(now.Add(b.policy.Urgent))
-		warned := in.dueBefore(now.Add(b.policy.Warning + 1)) // the warning threshold is inclusive
+		urgent := in.dueBefore(in.policy.add(now, in.policy.Urgent))
+		warned := in.dueBefore(in.policy.add(now, in.policy.Warning+1)) // the warning threshold is inclusive
 		t := Tally{Inbox: in.id, Unknown: in.unknown}
 		t.Waiting = Counts{
 			Breach:  breached,
@@ -155,9 +162,8 @@ func (b *Board) Landmarks(now time.Time) Landmarks {
 		if in.waiting == 0 {
 			continue
 		}
-		// One promise per inbox: the earliest deadline started earliest.
-		if start := in.entries[0].Clock.Start; l.OldestWaiting.IsZero() || start.Before(l.OldestWaiting) {
-			l.OldestWaiting = start
+		if l.OldestWaiting.IsZero() || in.oldest.Before(l.OldestWaiting) {
+			l.OldestWaiting = in.oldest
 		}
 		if passed := in.dueBefore(now); passed > 0 {
 			l.NewestBreach = latest(l.NewestBreach, in.entries[passed-1].Clock.Deadline)
@@ -192,7 +198,7 @@ func (b *Board) List(now time.Time, keep func(Listed) bool) []Listed {
 	var out []Listed
 	for _, in := range b.inboxes {
 		for _, e := range in.entries {
-			if l := (Listed{e, b.policy.Level(e.Clock, now)}); keep(l) {
+			if l := (Listed{e, in.policy.Level(e.Clock, now)}); keep(l) {
 				out = append(out, l)
 			}
 		}

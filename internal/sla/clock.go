@@ -54,10 +54,13 @@ type Clock struct {
 	// read them if they are unread, and again whenever the row changes.
 	Unsettled bool
 
-	Start      time.Time // zero unless Waiting or Answered
+	Start      time.Time // when the wait began, be it in closed time; zero unless Waiting or Answered
 	Deadline   time.Time // zero unless Waiting or Answered
 	AnsweredAt time.Time // zero unless Answered
 }
+
+// late reports whether k was answered, and after its deadline.
+func (k Clock) late() bool { return k.State == Answered && k.AnsweredAt.After(k.Deadline) }
 
 const (
 	// opening is how long after a conversation's creation the message that

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/calendar"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
 
@@ -57,6 +58,128 @@ func TestLevelWhileWaiting(t *testing.T) {
 				t.Errorf("level with %v left = %v, want %v", tt.remaining, got, tt.want)
 			}
 		})
+	}
+}
+
+// officeHours is half an hour of Monday to Friday, 9 to 17.
+func officeHours(t *testing.T) sla.Policy {
+	t.Helper()
+	hours, err := calendar.Parse("Mon-Fri 09:00-17:00 UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := halfHour
+	p.Calendar = hours
+	return p
+}
+
+func TestDeadlineInBusinessHours(t *testing.T) {
+	tests := []struct {
+		name            string
+		start, deadline string
+	}{
+		{"within a day", "Mon 10:00", "Mon 10:30"},
+		{"as the doors close", "Mon 16:30", "Mon 17:00"},
+		{"over night", "Mon 16:50", "Tue 09:20"},
+		{"over the weekend", "Fri 16:50", "Mon 09:20"},
+		{"written on Saturday", "Sat 12:00", "Mon 09:30"},
+		{"written as the doors close", "Fri 17:00", "Mon 09:30"},
+		{"written as they open", "Mon 09:00", "Mon 09:30"},
+	}
+	p := officeHours(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := p.Clock(sla.Conversation{
+				CreatedAt: day(t, tt.start), WaitingSince: day(t, tt.start), CustomerWrote: sla.Yes, CustomerOpened: sla.Yes,
+			})
+			if !k.Start.Equal(day(t, tt.start)) {
+				t.Errorf("the clock starts at %v, want the customer's instant", k.Start)
+			}
+			if got := k.Deadline.Format("Mon 15:04:05"); got != tt.deadline+":00" {
+				t.Errorf("deadline %s, want %s", got, tt.deadline)
+			}
+		})
+	}
+}
+
+// day returns an instant of the week that ends with t0's Monday, from a text
+// such as "Fri 16:50" or "Fri 16:50:01".
+func day(t *testing.T, text string) time.Time {
+	t.Helper()
+	name, clock, _ := strings.Cut(text, " ")
+	if strings.Count(clock, ":") == 1 {
+		clock += ":00"
+	}
+	date := t0
+	for date.Format("Mon") != name {
+		date = date.AddDate(0, 0, -1)
+	}
+	at, err := time.Parse(time.DateTime, date.Format(time.DateOnly)+" "+clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func TestLevelInBusinessHours(t *testing.T) {
+	p := officeHours(t)
+	weekend, evening := p.Deadline(day(t, "Fri 16:50")), p.Deadline(day(t, "Fri 16:30"))
+	tests := []struct {
+		name      string
+		deadline  time.Time
+		now       string
+		remaining time.Duration
+		level     sla.Level
+		paused    bool
+	}{
+		{"before the doors close", weekend, "Fri 16:59:59", 20*time.Minute + time.Second, sla.Normal, false},
+		{"closed: time stands still", weekend, "Fri 17:00:00", 20 * time.Minute, sla.Normal, true},
+		{"closed, on Sunday", weekend, "Sun 12:00:00", 20 * time.Minute, sla.Normal, true},
+		{"on Monday before the doors open", weekend, "Mon 08:59:59", 20 * time.Minute, sla.Normal, true},
+		{"exactly 15:00 left", weekend, "Mon 09:05:00", 15 * time.Minute, sla.Warning, false},
+		{"just under 5:00 left", weekend, "Mon 09:15:01", 5*time.Minute - time.Second, sla.Urgent, false},
+		{"past the deadline", weekend, "Mon 09:20:01", -time.Second, sla.Breach, false},
+
+		{"due as the doors close", evening, "Fri 17:00:00", 0, sla.Urgent, true},
+		{"late as soon as they are closed, though no open time has passed", evening, "Fri 17:00:01", -time.Second, sla.Breach, true},
+		{"late by the whole night", evening, "Sat 17:00:00", -24 * time.Hour, sla.Breach, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k, now := sla.Clock{State: sla.Waiting, Deadline: tt.deadline}, day(t, tt.now)
+			if got := p.Remaining(k, now); got != tt.remaining {
+				t.Errorf("remaining = %v, want %v", got, tt.remaining)
+			}
+			if got := p.Level(k, now); got != tt.level {
+				t.Errorf("level = %v, want %v", got, tt.level)
+			}
+			if got := p.Paused(now); got != tt.paused {
+				t.Errorf("paused = %v, want %v", got, tt.paused)
+			}
+		})
+	}
+	if opening := day(t, "Mon 09:00"); !p.Paused(opening.Add(-1)) || p.Paused(opening) {
+		t.Error("the doors do not open at 9 sharp")
+	}
+	if halfHour.Paused(t0) {
+		t.Error("paused without a calendar")
+	}
+}
+
+func TestPromises(t *testing.T) {
+	p := promises(t)
+	if err := p.Validate(); err != nil {
+		t.Errorf("good promises are refused: %v", err)
+	}
+	if got := p.For(1).Target; got != 10*time.Minute {
+		t.Errorf("inbox 1 was promised %v, want its own 10m", got)
+	}
+	if got := p.For(7); got != halfHour {
+		t.Errorf("inbox 7 was promised %+v, want the default", got)
+	}
+	p.ByInbox[5] = sla.Policy{}
+	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "inbox 5: the SLA must be positive") {
+		t.Errorf("error %v does not name the inbox and what is wrong", err)
 	}
 }
 

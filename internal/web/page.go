@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +32,8 @@ type pageData struct {
 	Probes  []probeRow
 	Names   bool
 	NextDue string
+	Promise string
+	Paused  string // the inboxes whose clocks stand still now
 }
 
 type cell struct {
@@ -61,6 +64,7 @@ func (s *server) page(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) pageData(st State) pageData {
 	d := pageData{statusDoc: s.statusDoc(st), State: st.picture(), Names: s.ShowNames}
+	d.Promise, d.Paused = d.statusDoc.promise(), d.statusDoc.paused()
 	for _, p := range st.Probes {
 		d.Probes = append(d.Probes, probeLine(p, st.Now))
 	}
@@ -79,12 +83,16 @@ func (s *server) pageData(st State) pageData {
 	for _, l := range list[:min(mostRows, len(list))] {
 		r := row{
 			ID: l.ID, URL: s.ConversationURL(l.ID), Inbox: st.Inboxes[l.Inbox], Level: l.Level.String(),
-			Deadline: l.Clock.Deadline.UTC().Format("15:04:05"),
+			Deadline: due(l.Clock.Deadline, st.Now),
 		}
-		if left := l.Clock.Deadline.Sub(st.Now); left >= 0 {
-			r.Left = short(left) + " left"
-		} else {
+		promise := st.Promises.For(l.Inbox)
+		switch left := promise.Remaining(l.Clock, st.Now); {
+		case left < 0:
 			r.Left = short(-left) + " late"
+		case promise.Paused(st.Now):
+			r.Left = short(left) + " left, paused"
+		default:
+			r.Left = short(left) + " left"
 		}
 		if s.ShowNames {
 			r.Contact, r.Assignee = l.Contact, l.Assignee
@@ -96,6 +104,60 @@ func (s *server) pageData(st State) pageData {
 		d.NextDue = short(d.Next.Sub(st.Now))
 	}
 	return d
+}
+
+// few is how many inboxes are named in a sentence, and not just counted.
+const few = 5
+
+// promise is the promise in words, with those of single inboxes.
+func (d statusDoc) promise() string {
+	text := minutes(d.SLAMinutes)
+	var own []string
+	for _, in := range d.Inboxes {
+		if in.SLAMinutes != d.SLAMinutes {
+			own = append(own, minutes(in.SLAMinutes)+" in "+in.title())
+		}
+	}
+	switch {
+	case len(own) > few:
+		return fmt.Sprintf("%s, and otherwise in %d inboxes", text, len(own))
+	case len(own) > 0:
+		return text + ", " + strings.Join(own, ", ")
+	}
+	return text
+}
+
+// paused names the inboxes whose clocks stand still now.
+func (d statusDoc) paused() string {
+	var names []string
+	for _, in := range d.Inboxes {
+		if in.Paused {
+			names = append(names, in.title())
+		}
+	}
+	if len(names) > few {
+		return fmt.Sprintf("%d of %d inboxes", len(names), len(d.Inboxes))
+	}
+	return strings.Join(names, ", ")
+}
+
+func (in inboxDoc) title() string { return orText(in.Name, fmt.Sprintf("inbox %d", in.ID)) }
+
+func minutes(n float64) string {
+	if n == 1 {
+		return "1 minute"
+	}
+	return fmt.Sprintf("%v minutes", n)
+}
+
+// due writes a deadline as somebody needs it at now: the time, and the day
+// unless it is today.
+func due(t, now time.Time) string {
+	t = t.UTC()
+	if t.Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
+		return t.Format("15:04:05")
+	}
+	return t.Format("Mon 2 Jan, 15:04:05")
 }
 
 func probeLine(p Probe, now time.Time) probeRow {

@@ -17,11 +17,11 @@ import (
 
 // State is all that the pages tell, at one instant.
 type State struct {
-	Now       time.Time  // by Chatwoot's clock
-	Policy    sla.Policy // the promise
-	Board     *sla.Board // nil until everything was read once
-	SyncedAt  time.Time  // when the last good poll began; zero without a Board
-	StaleFrom time.Time  // from when on a Board of that age is called stale
+	Now       time.Time    // by Chatwoot's clock
+	Promises  sla.Promises // those that the Board was made with
+	Board     *sla.Board   // nil until everything was read once
+	SyncedAt  time.Time    // when the last good poll began; zero without a Board
+	StaleFrom time.Time    // from when on a Board of that age is called stale
 	// Incomplete is by how many open conversations Chatwoot's count differs.
 	Incomplete int
 	Problem    string // why the last poll failed; empty: it did not
@@ -120,7 +120,7 @@ type statusDoc struct {
 	Now        time.Time  `json:"now"` // by Chatwoot's clock
 	Version    string     `json:"version"`
 	Account    string     `json:"account,omitempty"`
-	SLAMinutes float64    `json:"sla_minutes"`
+	SLAMinutes float64    `json:"sla_minutes"` // of inboxes without a promise of their own
 	Picture    pictureDoc `json:"picture"`
 	Open       *int       `json:"open_conversations"`    // null until everything was read once
 	Levels     *levels    `json:"conversations"`         // likewise
@@ -142,10 +142,12 @@ type pictureDoc struct {
 }
 
 type inboxDoc struct {
-	ID      int64  `json:"id"`
-	Name    string `json:"name,omitempty"`
-	Levels  levels `json:"conversations"`
-	Waiting levels `json:"waiting_conversations"`
+	ID         int64   `json:"id"`
+	Name       string  `json:"name,omitempty"`
+	SLAMinutes float64 `json:"sla_minutes"`
+	Paused     bool    `json:"paused"` // its clocks stand still now
+	Levels     levels  `json:"conversations"`
+	Waiting    levels  `json:"waiting_conversations"`
 }
 
 type probeDoc struct {
@@ -163,7 +165,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) statusDoc(st State) statusDoc {
 	doc := statusDoc{
-		Now: st.Now, Version: s.Version, Account: st.Account, SLAMinutes: st.Policy.Target.Minutes(),
+		Now: st.Now, Version: s.Version, Account: st.Account, SLAMinutes: st.Promises.Default.Target.Minutes(),
 		Picture: pictureDoc{State: st.picture(), Incomplete: st.Incomplete, Partial: st.Partial, Problem: st.Problem},
 		Inboxes: []inboxDoc{}, Probes: []probeDoc{},
 	}
@@ -181,7 +183,8 @@ func (s *server) statusDoc(st State) statusDoc {
 	open := st.Board.Len()
 	doc.Open, doc.Levels, doc.Waiting = &open, &levels{}, &levels{}
 	for _, t := range st.Board.Tally(st.Now) {
-		in := inboxDoc{ID: t.Inbox, Name: st.Inboxes[t.Inbox]}
+		promise := st.Promises.For(t.Inbox)
+		in := inboxDoc{ID: t.Inbox, Name: st.Inboxes[t.Inbox], SLAMinutes: promise.Target.Minutes(), Paused: promise.Paused(st.Now)}
 		in.Levels.add(t.Open)
 		in.Waiting.add(t.Waiting)
 		doc.Inboxes = append(doc.Inboxes, in)
@@ -220,7 +223,7 @@ type conversationDoc struct {
 	State       string     `json:"state"` // unknown, idle, waiting or answered
 	Started     *time.Time `json:"clock_started"`
 	Deadline    *time.Time `json:"deadline"`
-	SecondsLeft *float64   `json:"seconds_left"` // while waiting; negative past the deadline
+	SecondsLeft *float64   `json:"seconds_left"` // of open time, while waiting; negative past the deadline, and then of all time
 	AnsweredAt  *time.Time `json:"answered_at"`
 	Contact     string     `json:"contact,omitempty"`
 	Assignee    string     `json:"assignee,omitempty"`
@@ -277,7 +280,7 @@ func (s *server) conversationDoc(st State, l sla.Listed) conversationDoc {
 		URL: s.ConversationURL(l.ID),
 	}
 	if l.Clock.State == sla.Waiting {
-		left := l.Clock.Deadline.Sub(st.Now).Seconds()
+		left := st.Promises.For(l.Inbox).Remaining(l.Clock, st.Now).Seconds()
 		d.SecondsLeft = &left
 	}
 	if s.ShowNames {

@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/calendar"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 	"github.com/hotdash/chatwoot-sla/internal/web"
 )
 
 var (
-	policy = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
-	t0     = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	policy   = sla.Policy{Target: 30 * time.Minute, Warning: 15 * time.Minute, Urgent: 5 * time.Minute}
+	promises = sla.Promises{Default: policy}
+	t0       = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 )
 
 func waiting(id int64, since time.Duration) sla.Entry {
@@ -30,8 +32,8 @@ func waiting(id int64, since time.Duration) sla.Entry {
 // fresh is a state in which everything is known and recent.
 func fresh() web.State {
 	return web.State{
-		Now: t0, Policy: policy, SyncedAt: t0.Add(-7 * time.Second), StaleFrom: t0.Add(-2 * time.Minute), Account: "Example Shop",
-		Board: sla.NewBoard(policy, []sla.Entry{
+		Now: t0, Promises: promises, SyncedAt: t0.Add(-7 * time.Second), StaleFrom: t0.Add(-2 * time.Minute), Account: "Example Shop",
+		Board: sla.NewBoard(promises, []sla.Entry{
 			waiting(1, time.Minute), waiting(2, 20*time.Minute), waiting(3, 28*time.Minute), waiting(4, 95*time.Minute),
 			{ID: 5, Inbox: 5, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: t0.Add(time.Minute)}},
 			{ID: 6, Inbox: 5, Clock: sla.Clock{State: sla.Unknown}},
@@ -104,7 +106,7 @@ func TestStatus(t *testing.T) {
 
 func TestBeforeTheFirstReadingNothingIsZero(t *testing.T) {
 	s := serve(t, true, func() web.State {
-		return web.State{Now: t0, Policy: policy, Problem: "GET /api/v1/profile: HTTP 401"}
+		return web.State{Now: t0, Promises: promises, Problem: "GET /api/v1/profile: HTTP 401"}
 	})
 	_, status := get(t, s, "/api/v1/status")
 	for _, want := range []string{`"open_conversations": null`, `"waiting_conversations": null`, `"state": "starting"`, "HTTP 401"} {
@@ -184,7 +186,7 @@ func TestPage(t *testing.T) {
 		t.Fatalf("status %d", code)
 	}
 	for _, want := range []string{
-		"Example Shop", "Open conversations: 6", "1 h 05 min late", "2 min 00 s left", "next deadline in 2 min 00 s",
+		"Example Shop", "First answer within 30 minutes ·", "Open conversations: 6", "1 h 05 min late", "2 min 00 s left", "next deadline in 2 min 00 s",
 		"Ada &lt;script&gt;", "Tomas", `href="https://chat.example.com/app/4"`, "Platform Health", "Failed with HTTP 401", "read 7 s ago",
 	} {
 		if !strings.Contains(page, want) {
@@ -193,6 +195,57 @@ func TestPage(t *testing.T) {
 	}
 	if strings.Contains(page, "may be wrong") {
 		t.Error("a fresh page calls itself stale")
+	}
+	if strings.Contains(page, "stand still") || strings.Contains(page, "paused") {
+		t.Error("clocks stand still in an inbox that has no hours")
+	}
+}
+
+// Inbox 5 closes at t0, a Monday at 9, until Tuesday; inbox 7 has a promise of
+// its own.
+func TestHoursAndPromisesOfInboxes(t *testing.T) {
+	hours, err := calendar.Parse("Mon-Sun 00:00-09:00 UTC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nights, hour := policy, policy
+	nights.Calendar, hour.Target = hours, time.Hour
+	own := sla.Promises{Default: policy, ByInbox: map[int64]sla.Policy{5: nights, 7: hour}}
+	entry := func(id, inbox int64, since time.Duration) sla.Entry {
+		start := t0.Add(-since)
+		return sla.Entry{ID: id, Inbox: inbox, Clock: sla.Clock{State: sla.Waiting, Start: start, Deadline: own.For(inbox).Deadline(start)}}
+	}
+	state := fresh()
+	state.Promises, state.Inboxes = own, map[int64]string{5: "Website", 7: "E-mail"}
+	state.Board = sla.NewBoard(own, []sla.Entry{entry(1, 5, 20*time.Minute), entry(2, 5, time.Hour), entry(3, 7, 10*time.Minute), entry(4, 9, 10*time.Minute)}, nil)
+	s := serve(t, true, func() web.State { return state })
+
+	_, page := get(t, s, "/")
+	for _, want := range []string{
+		"First answer within 30 minutes, 60 minutes in E-mail ·", "the clocks stand still: Website.<",
+		"10 min 00 s left, paused<", "Tue 3 Mar, 00:10:00", // open time, and the day that it is due
+		"30 min 00 s late", "50 min 00 s left<", "20 min 00 s left<", ">09:20:00<",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	_, status := get(t, s, "/api/v1/status")
+	var doc struct {
+		Inboxes []struct {
+			ID         int64
+			SLAMinutes float64 `json:"sla_minutes"`
+			Paused     bool
+		}
+	}
+	if err := json.Unmarshal([]byte(status), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if in := doc.Inboxes; len(in) != 3 || !in[0].Paused || in[0].SLAMinutes != 30 || in[1].Paused || in[1].SLAMinutes != 60 || in[2].Paused {
+		t.Errorf("inboxes are %+v", doc.Inboxes)
+	}
+	if _, list := get(t, s, "/api/v1/conversations?level=warning"); !strings.Contains(list, `"seconds_left": 600,`) {
+		t.Errorf("the closed inbox's conversation has not its 10 minutes of open time left: %s", list)
 	}
 }
 
