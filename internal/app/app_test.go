@@ -2,15 +2,11 @@ package app_test
 
 import (
 	"bytes"
-	"context"
-	"io"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,153 +16,68 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/hotdash/chatwoot-sla/internal/app"
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const token = "EXAMPLE-token-that-must-not-be-printed"
-
-// daemon is an App that watches a simulated Chatwoot.
-type daemon struct {
-	t         *testing.T
-	sim       *chatwootsim.Server
-	artifacts string
-	log       *bytes.Buffer
-	url       string
-	stop      func() error
-}
-
-// start runs an App until the test ends. Settings are NAME=value.
-func start(t *testing.T, settings ...string) *daemon {
+func families(t *testing.T, d *apptest.Daemon) map[string]*dto.MetricFamily {
 	t.Helper()
-	d := &daemon{t: t, artifacts: t.TempDir(), log: &bytes.Buffer{}}
-	d.sim = chatwootsim.New(chatwootsim.Options{Token: token, NoThrottle: true})
-	server := httptest.NewServer(d.sim)
-	loaded, err := config.Load(config.Options{Environ: append([]string{
-		"CHATWOOT_BASE_URL=" + server.URL,
-		"CHATWOOT_TOKEN=" + token,
-		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID),
-		"LISTEN_ADDR=127.0.0.1:0",
-		"ARTIFACTS_DIR=" + d.artifacts,
-		"POLL_INTERVAL=5s",
-		"HEALTH_INTERVAL=10s",
-	}, settings...)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(d.log)), zap.DebugLevel))
-	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.url = "http://" + a.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	d.stop = func() error {
-		cancel()
-		d.stop = func() error { return nil }
-		return <-done
-	}
-	t.Cleanup(func() {
-		if err := d.stop(); err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		server.Close()
-		d.sim.Close()
-		http.DefaultClient.CloseIdleConnections()
-	})
-	return d
-}
-
-func (d *daemon) get(path string) string {
-	d.t.Helper()
-	resp, err := http.Get(d.url + path)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return string(body)
-}
-
-// await asks path until its answer matches.
-func (d *daemon) await(path, pattern string) string {
-	d.t.Helper()
-	want := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		body := d.get(path)
-		if want.MatchString(body) {
-			return body
-		}
-		if time.Now().After(deadline) {
-			d.t.Fatalf("%s does not come to match %s:\n%s", path, pattern, body)
-		}
-	}
-}
-
-func (d *daemon) families() map[string]*dto.MetricFamily {
-	d.t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(d.get("/metrics")))
+	families, err := parser.TextToMetricFamilies(strings.NewReader(d.Get("/metrics")))
 	if err != nil {
-		d.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return families
 }
 
 func TestDaemonTellsWhatItWatches(t *testing.T) {
-	d := start(t)
-	d.sim.CustomerOpens(time.Now().Add(-40*time.Minute), d.sim.Inboxes()[0], "Hello?")
-	d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
-	d.await("/metrics", `chatwoot_sla_probe_success\{probe="rails_health"\} 1`)
-	d.await("/metrics", `chatwoot_sla_probe_success\{probe="authenticated_api"\} 1`)
-	d.await("/api/v1/status", `"state": "fresh"`)
-	d.await("/api/v1/conversations?level=breach", `"state": "waiting"`)
-	d.await("/", `late`)
+	d := apptest.Start(t)
+	d.Sim.CustomerOpens(time.Now().Add(-40*time.Minute), d.Sim.Inboxes()[0], "Hello?")
+	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
+	d.Await("/metrics", `chatwoot_sla_probe_success\{probe="rails_health"\} 1`)
+	d.Await("/metrics", `chatwoot_sla_probe_success\{probe="authenticated_api"\} 1`)
+	d.Await("/api/v1/status", `"state": "fresh"`)
+	d.Await("/api/v1/conversations?level=breach", `"state": "waiting"`)
+	d.Await("/", `late`)
 	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ready\n"} {
-		if got := d.get(path); got != want {
+		if got := d.Get(path); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
-	if err := d.stop(); err != nil {
+	if err := d.Stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	if !strings.Contains(d.log.String(), "all open conversations are known") {
-		t.Errorf("log:\n%s", d.log)
+	if !strings.Contains(d.Log.String(), "all open conversations are known") {
+		t.Errorf("log:\n%s", d.Log)
 	}
 }
 
 // A Chatwoot that is down at the start must not take the monitor away, nor
 // look as if nobody waited.
 func TestDaemonStartsWithoutChatwoot(t *testing.T) {
-	d := start(t)
-	fault := d.sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	d := apptest.Start(t)
+	fault := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
 	// A reading that was under way may still have got through.
-	d.await("/metrics", `chatwoot_sla_probes_total\{maintenance="false",probe="rails_health",result="(success|failure)"\} [1-9]`)
-	if got := d.get("/readyz"); got != "ready\n" {
+	d.Await("/metrics", `chatwoot_sla_probes_total\{maintenance="false",probe="rails_health",result="(success|failure)"\} [1-9]`)
+	if got := d.Get("/readyz"); got != "ready\n" {
 		t.Errorf("readyz: %q", got)
 	}
 	fault()
-	d.await("/api/v1/status", `"state": "fresh"`)
+	d.Await("/api/v1/status", `"state": "fresh"`)
 }
 
 func TestMetricsAreTheDocumentedOnes(t *testing.T) {
-	d := start(t, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token")
-	d.sim.CustomerOpens(time.Now().Add(-40*time.Minute), d.sim.Inboxes()[0], "Hello?")
-	d.sim.CustomerOpens(time.Now(), d.sim.Inboxes()[0], "Hello?")
-	d.await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
-	d.await("/metrics", `chatwoot_sla_evidence_last_write_timestamp_seconds`)
-	families := d.families()
+	d := apptest.Start(t, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token")
+	d.Sim.CustomerOpens(time.Now().Add(-40*time.Minute), d.Sim.Inboxes()[0], "Hello?")
+	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
+	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
+	d.Await("/metrics", `chatwoot_sla_evidence_last_write_timestamp_seconds`)
+	families := families(t, d)
 
 	doc, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -198,7 +109,7 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 			t.Errorf("docs/metrics.md lacks %s", name)
 		}
 	}
-	problems, err := promlint.New(strings.NewReader(d.get("/metrics"))).Lint()
+	problems, err := promlint.New(strings.NewReader(d.Get("/metrics"))).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,40 +123,40 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 // The token must not be in anything that the daemon says, whatever goes wrong.
 func TestSecretsStayInside(t *testing.T) {
 	const widget = "EXAMPLE-website-token"
-	d := start(t, "CHATWOOT_EMBED_TOKEN="+widget)
-	d.await("/api/v1/status", `"state": "fresh"`)
+	d := apptest.Start(t, "CHATWOOT_EMBED_TOKEN="+widget)
+	d.Await("/api/v1/status", `"state": "fresh"`)
 	for _, f := range []chatwootsim.Fault{
 		{Kind: chatwootsim.FaultUnauthorized}, {Kind: chatwootsim.FaultHTML}, {Kind: chatwootsim.FaultCutBody}, {Kind: chatwootsim.FaultDropConn},
 	} {
-		clearFault := d.sim.Inject(f)
-		d.await("/api/v1/status", `"state": "stale"`)
+		clearFault := d.Sim.Inject(f)
+		d.Await("/api/v1/status", `"state": "stale"`)
 		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/conversations"} {
-			said := d.get(path)
-			for _, secret := range []string{token, widget} {
+			said := d.Get(path)
+			for _, secret := range []string{apptest.Token, widget} {
 				if strings.Contains(said, secret) {
 					t.Errorf("fault %v: %s tells a secret", f.Kind, path)
 				}
 			}
 		}
 		clearFault()
-		d.await("/api/v1/status", `"state": "fresh"`)
+		d.Await("/api/v1/status", `"state": "fresh"`)
 	}
-	if err := d.stop(); err != nil {
+	if err := d.Stop(); err != nil {
 		t.Error(err)
 	}
-	for _, secret := range []string{token, widget} {
-		if strings.Contains(d.log.String(), secret) {
+	for _, secret := range []string{apptest.Token, widget} {
+		if strings.Contains(d.Log.String(), secret) {
 			t.Errorf("the log tells a secret")
 		}
 	}
 	files := 0
-	err := filepath.WalkDir(d.artifacts, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(d.Artifacts, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		files++
 		text, err := os.ReadFile(path)
-		for _, secret := range []string{token, widget} {
+		for _, secret := range []string{apptest.Token, widget} {
 			if bytes.Contains(text, []byte(secret)) {
 				t.Errorf("%s tells a secret", path)
 			}
@@ -263,8 +174,8 @@ func TestWebConfig(t *testing.T) {
 	if err := os.WriteFile(file, []byte("basic_auth_users:\n  ada: $2y$04$Y6mn9VYLSDpBVZPx4wWBVOAVUv/vTUuUYyrbrtqIVWVEmxVCnTvXq\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := start(t, "WEB_CONFIG_FILE="+file)
-	resp, err := http.Get(d.url + "/metrics")
+	d := apptest.Start(t, "WEB_CONFIG_FILE="+file)
+	resp, err := http.Get(d.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,9 +187,9 @@ func TestWebConfig(t *testing.T) {
 
 func TestNamesAreHiddenBeyondLoopback(t *testing.T) {
 	for listen, named := range map[string]bool{"127.0.0.1:0": true, "0.0.0.0:0": false} {
-		d := start(t, "LISTEN_ADDR="+listen)
-		d.sim.CustomerOpens(time.Now(), d.sim.Inboxes()[0], "Hello?")
-		list := d.await("/api/v1/conversations", `"state": "waiting"`)
+		d := apptest.Start(t, "LISTEN_ADDR="+listen)
+		d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
+		list := d.Await("/api/v1/conversations", `"state": "waiting"`)
 		if got := strings.Contains(list, `"contact"`); got != named {
 			t.Errorf("on %s customers are named: %v, want %v", listen, got, named)
 		}
@@ -291,7 +202,7 @@ func TestBadWebConfigIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	loaded, err := config.Load(config.Options{Environ: []string{
-		"CHATWOOT_BASE_URL=http://127.0.0.1:1", "CHATWOOT_TOKEN=" + token, "CHATWOOT_ACCOUNT_ID=1", "LISTEN_ADDR=127.0.0.1:0", "WEB_CONFIG_FILE=" + file,
+		"CHATWOOT_BASE_URL=http://127.0.0.1:1", "CHATWOOT_TOKEN=" + apptest.Token, "CHATWOOT_ACCOUNT_ID=1", "LISTEN_ADDR=127.0.0.1:0", "WEB_CONFIG_FILE=" + file,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -303,20 +214,20 @@ func TestBadWebConfigIsNamed(t *testing.T) {
 
 func TestStartAndStopUnderStress(t *testing.T) {
 	for range 10 {
-		d := start(t)
-		if err := d.stop(); err != nil {
+		d := apptest.Start(t)
+		if err := d.Stop(); err != nil {
 			t.Fatalf("Run: %v", err)
 		}
 	}
 }
 
 func TestStopWhileChatwootHangs(t *testing.T) {
-	d := start(t)
-	d.await("/api/v1/status", `"state": "fresh"`)
-	defer d.sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultHang})()
-	d.await("/metrics", `chatwoot_sla_poll_last_success_timestamp_seconds`)
+	d := apptest.Start(t)
+	d.Await("/api/v1/status", `"state": "fresh"`)
+	defer d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultHang})()
+	d.Await("/metrics", `chatwoot_sla_poll_last_success_timestamp_seconds`)
 	began := time.Now()
-	if err := d.stop(); err != nil {
+	if err := d.Stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
 	if took := time.Since(began); took > 10*time.Second {
