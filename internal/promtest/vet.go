@@ -52,14 +52,22 @@ func Exported(t testing.TB) Catalogue {
 	return c
 }
 
-// Vet reports every metric and label of an expression that c does not know.
+// Vet reports a metric or label of an expression that c does not know.
 func (c Catalogue) Vet(expr string) error {
+	_, err := c.Labels(expr)
+	return err
+}
+
+// Labels returns the labels that the result of an expression may have, beside
+// those of the scrape. The error is that of Vet.
+func (c Catalogue) Labels(expr string) ([]string, error) {
 	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
-		return fmt.Errorf("%s: %w", expr, err)
+		return nil, fmt.Errorf("%s: %w", expr, err)
 	}
-	_, err = c.labels(e)
-	return err
+	names, err := c.labels(e)
+	slices.Sort(names)
+	return slices.Compact(names), err
 }
 
 // labels returns the labels that the series of an expression may have.
@@ -130,14 +138,13 @@ func (c Catalogue) binary(e *parser.BinaryExpr) ([]string, error) {
 		return append(slices.Clone(l), r...), err
 	}
 	m := e.VectorMatching
-	for _, side := range []struct {
-		has  []string
-		expr parser.Expr
-	}{{l, e.LHS}, {r, e.RHS}} {
-		// vector(…) has no labels, and matches what has none either.
-		if err := known(m.MatchingLabels, side.has, "matches on", side.expr); err != nil {
+	if m.On {
+		lerr, rerr = known(m.MatchingLabels, l, "matches on", e.LHS), known(m.MatchingLabels, r, "matches on", e.RHS)
+		if err := errors.Join(lerr, rerr); err != nil {
 			return nil, err
 		}
+	} else if err := known(m.MatchingLabels, append(slices.Clone(l), r...), "ignores", e); err != nil {
+		return nil, err // one side has it, that is why the other ignores it
 	}
 	switch m.Card {
 	case parser.CardManyToOne:

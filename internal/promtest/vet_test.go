@@ -27,6 +27,8 @@ func TestVet(t *testing.T) {
 		{"replicas put together", `max without (instance, pod) (chatwoot_sla_conversations)`, ""},
 		{"names joined", `sum by (inbox) (chatwoot_sla_conversations) * on (inbox) group_left (name) chatwoot_sla_inbox_info`, ""},
 		{"on a label that one side lacks", `sum(chatwoot_sla_conversations) * on (inbox) group_left (name) chatwoot_sla_inbox_info`, `"inbox"`},
+		{"ignoring what one side has", `chatwoot_sla_probe_success and ignoring (probe) chatwoot_sla_poll_incomplete`, ""},
+		{"ignoring what neither has", `chatwoot_sla_probe_success and ignoring (inbox) chatwoot_sla_poll_incomplete`, `"inbox"`},
 		{"taking over a label that is not there", `sum by (inbox) (chatwoot_sla_conversations) * on (inbox) group_left (title) chatwoot_sla_inbox_info`, `"title"`},
 		{"a quantile", `histogram_quantile(0.9, sum by (le, probe) (rate(chatwoot_sla_probe_duration_seconds_bucket[5m])))`, ""},
 		{"buckets of what is no histogram", `rate(chatwoot_sla_polls_total_bucket[5m])`, "chatwoot_sla_polls_total_bucket"},
