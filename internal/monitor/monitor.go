@@ -25,12 +25,18 @@ import (
 const (
 	overlap      = 30 * time.Second // read again with every delta, for rows saved while the last one was answered
 	longGap      = 10 * time.Minute // beyond it a delta would be too long an answer for Chatwoot's own time-outs
-	longestReach = 24 * time.Hour   // how far back a catch-up reads
+	longestReach = 24 * time.Hour   // how far back a catch-up reads without a ledger
+
+	handoffMemory = 30 * 24 * time.Hour // a conversation that comes back later starts anew
 
 	deadlineSpacing = 5 * time.Second // between polls that deadlines pull forward
 	hintSpacing     = 2 * time.Second // between polls that hints pull forward
 	beforeDeadline  = 4 * time.Second // a poll this long before a deadline sees the last answers in time
-	afterDeadline   = time.Second     // and one this long after it sees that none came
+	afterDeadline   = 3 * time.Second // and one this long after it sees that none came
+
+	// certainty is by how much our idea of Chatwoot's clock may be ahead: it is
+	// told in whole seconds, and a skew below two is ignored.
+	certainty = 2 * time.Second
 
 	repairPasses = 3 // readings of everything before a difference is reported
 )
@@ -39,6 +45,7 @@ const (
 type Options struct {
 	Client            *chatwoot.Client // required
 	Policy            sla.Policy       // required
+	Ledger            Ledger           // nil: conversations that are no longer open are not followed
 	PollInterval      time.Duration    // 0: 30 s
 	ReconcileInterval time.Duration    // how often everything is read again; 0: 1 h
 	Logger            *zap.Logger
@@ -62,6 +69,10 @@ type Picture struct {
 	// differs from the Board, after what changed meanwhile is taken off.
 	Incomplete int
 
+	// Undecided is how many clocks wait for a look-up that will tell their
+	// outcome. Always 0 without a ledger.
+	Undecided int
+
 	// Problem says what the last poll failed with; empty: it did not fail.
 	Problem string
 
@@ -81,6 +92,7 @@ type Monitor struct {
 	now     func() time.Time
 	after   func(time.Duration) <-chan time.Time
 	metrics metrics
+	ledger  Ledger
 
 	picture atomic.Pointer[Picture]
 	hints   chan struct{}
@@ -107,6 +119,7 @@ func New(o Options) (*Monitor, error) {
 		log:    o.Logger,
 		now:    o.Now,
 		after:  o.After,
+		ledger: o.Ledger,
 		hints:  make(chan struct{}, 1),
 		state:  newState(o.Policy),
 	}
@@ -166,6 +179,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	if err := m.readAccess(ctx); err != nil {
 		m.failed(ctx, "start watching", err)
 	}
+	m.resume(ctx)
 	m.probeDeltas(ctx)
 	if plan, due := m.sweepDue(); due {
 		startSweep(plan)
@@ -218,6 +232,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 				m.publish()
 				break
 			}
+			m.resume(ctx)
 			plan, due := m.sweepDue()
 			if due && sweeping == nil {
 				startSweep(plan)
@@ -227,6 +242,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 				m.succeeded(attempted)
 			}
 		}
+		m.handOver()
 	}
 	return nil
 }
@@ -340,6 +356,7 @@ func (m *Monitor) publish() {
 		Board:      sla.NewBoard(m.policy, m.entries(), known),
 		SyncedAt:   m.syncedAt,
 		Incomplete: max(m.difference, -m.difference),
+		Undecided:  m.undecided(),
 		Problem:    m.problem,
 		Inboxes:    m.inboxes,
 		Account:    m.account,
