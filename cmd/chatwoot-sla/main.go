@@ -47,6 +47,8 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Watch Chatwoot, until stopped."`
 	Demo    demoCommand    `cmd:"" help:"Watch a simulated Chatwoot; needs no configuration."`
 	Check   checkCommand   `cmd:"" help:"Check once that Chatwoot is up. Exits 0: up, 1: not configured, 2: health failed, 3: API failed, 4: both."`
+	Report  reportCommand  `cmd:"" help:"Print the breach report of a period."`
+	Backup  backupCommand  `cmd:"" help:"Copy the database to a file, also while the daemon runs."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // business hours name zones, and not every image has them
@@ -28,6 +29,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/health"
+	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 	"github.com/hotdash/chatwoot-sla/internal/metrics"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
@@ -54,7 +56,11 @@ type App struct {
 	cfg      config.Config
 	log      *zap.Logger
 	now      func() time.Time
+	after    func(time.Duration) <-chan time.Time
 	client   *chatwoot.Client
+	books    *books
+	ledger   *ledger.Ledger
+	evidence *health.Evidence
 	monitor  *monitor.Monitor
 	watcher  *health.Watcher
 	registry *prometheus.Registry
@@ -75,7 +81,7 @@ func New(o Options) (*App, error) {
 		o.After = time.After
 	}
 	cfg := o.Config
-	a := &App{cfg: cfg, log: o.Logger, now: o.Now, registry: prometheus.NewRegistry()}
+	a := &App{cfg: cfg, log: o.Logger, now: o.Now, after: o.After, registry: prometheus.NewRegistry()}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -97,9 +103,14 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	promised := promiser.promises(nil)
+	a.books = newBooks(cfg, o, a.registry, func() time.Time { return a.monitor.ServerNow() })
 	a.monitor, err = monitor.New(monitor.Options{
-		Client:            a.client,
-		Promises:          promiser.promises,
+		Client: a.client,
+		Promises: func(inboxes []chatwoot.Inbox) sla.Promises {
+			a.books.saveInboxes(inboxes)
+			return promiser.promises(inboxes)
+		},
+		Ledger:            a.books,
 		PollInterval:      cfg.PollInterval,
 		ReconcileInterval: cfg.ReconcileInterval,
 		Logger:            o.Logger.Named("monitor"),
@@ -117,6 +128,19 @@ func New(o Options) (*App, error) {
 		Inboxes:    a.metricInboxes,
 		MaxInboxes: cfg.MetricsMaxInboxes,
 	}))
+	a.ledger, err = ledger.New(ledger.Options{
+		Store:      a.books,
+		Inboxes:    a.inboxIDs,
+		InboxLabel: a.inboxLabel,
+		Logger:     o.Logger.Named("ledger"),
+		Registerer: a.registry,
+		Now:        a.monitor.ServerNow,
+		After:      o.After,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.books.ledger = a.ledger
 	inMaintenance := func(t time.Time) bool {
 		_, active := planned.Active(t)
 		return active
@@ -130,11 +154,12 @@ func New(o Options) (*App, error) {
 		Now: o.Now,
 	}))
 
-	checker, err := newChecker(cfg, a.client, true, o.Now)
+	checker, err := newChecker(cfg, a.client, a.books, o.Now)
 	if err != nil {
 		return nil, err
 	}
-	evidence, err := newEvidence(cfg, o.Now)
+	a.registry.MustRegister(metrics.NewProbeRatios(checker.Names(), ledger.WindowNames(), a.books.successRatio))
+	a.evidence, err = newEvidence(cfg, o.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +168,8 @@ func New(o Options) (*App, error) {
 		Interval:         cfg.HealthInterval,
 		Now:              o.Now,
 		After:            o.After,
-		Evidence:         evidence,
+		Evidence:         a.evidence,
+		Observe:          func(r health.Result) { a.books.probed(r, inMaintenance(r.Started)) },
 		EvidenceInterval: cfg.EvidenceInterval,
 		InMaintenance:    inMaintenance,
 		Logger:           o.Logger.Named("health"),
@@ -195,9 +221,11 @@ func (a *App) listen(version string) error {
 			ErrorLog:      zap.NewStdLog(a.log.Named("metrics")),
 			ErrorHandling: promhttp.ContinueOnError,
 		}),
-		Version:   version,
-		ShowNames: authenticated || loopback(a.cfg.ListenAddr),
-		Logger:    a.log.Named("web"),
+		Version:    version,
+		Report:     a.reportOn,
+		ReportZone: a.cfg.ReportZone.Location,
+		ShowNames:  authenticated || loopback(a.cfg.ListenAddr),
+		Logger:     a.log.Named("web"),
 	})
 	if err != nil {
 		return err
@@ -266,6 +294,9 @@ func (a *App) Run(ctx context.Context) error {
 		{"web server", a.serve},
 		{"monitor", a.monitor.Run},
 		{"health checks", a.watcher.Run},
+		{"database", a.books.run},
+		{"ledger", a.books.onceTried(a.ledger.Run)},
+		{"daily report", a.books.onceTried(a.daily)},
 	}
 	type end struct {
 		name string
@@ -304,6 +335,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	}
 	a.client.Close()
+	if len(errs) == 0 { // otherwise something may still be using it
+		errs = append(errs, a.books.close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -378,6 +412,22 @@ func (a *App) state() web.State {
 		})
 	}
 	return st
+}
+
+// inboxIDs returns the inboxes of the account, in the order of their ids.
+func (a *App) inboxIDs() []int64 {
+	inboxes := a.monitor.Picture().Inboxes
+	ids := make([]int64, len(inboxes))
+	for i, in := range inboxes {
+		ids[i] = in.ID
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// inboxLabel returns the value of the "inbox" label.
+func (a *App) inboxLabel(inbox int64) string {
+	return metrics.InboxLabel(inbox, a.inboxIDs(), a.cfg.MetricsMaxInboxes)
 }
 
 func (a *App) metricInboxes() []metrics.Inbox {

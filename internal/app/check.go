@@ -24,7 +24,7 @@ func Check(ctx context.Context, o Options) (health.Report, error) {
 		return health.Report{}, err
 	}
 	defer client.Close()
-	checker, err := newChecker(o.Config, client, false, o.Now)
+	checker, err := newChecker(o.Config, client, nil, o.Now)
 	if err != nil {
 		return health.Report{}, err
 	}
@@ -39,15 +39,16 @@ func Check(ctx context.Context, o Options) (health.Report, error) {
 
 // newChecker returns a checker of Chatwoot's probes. The widget is probed by
 // the daemon only: a process of its own for every probe would have to start a
-// new widget session each time, and each leaves a contact behind.
-func newChecker(cfg config.Config, client *chatwoot.Client, daemon bool, now func() time.Time) (*health.Checker, error) {
+// new widget session each time, and each leaves a contact behind. Nil sessions
+// are a process that is not the daemon.
+func newChecker(cfg config.Config, client *chatwoot.Client, sessions sessions, now func() time.Time) (*health.Checker, error) {
 	client = client.For(chatwoot.Probe)
 	probes := []health.Probe{
 		{Name: health.RailsHealth, Run: func(ctx context.Context) health.Outcome { return probePlatform(ctx, client, cfg.HealthPath) }},
 		{Name: health.AuthenticatedAPI, Run: func(ctx context.Context) health.Outcome { return probeProfile(ctx, client) }},
 	}
-	if daemon && cfg.EmbedToken.IsSet() {
-		probes = append(probes, health.Probe{Name: health.Widget, Informational: true, Run: widgetProbe(client, cfg.EmbedToken.Reveal())})
+	if sessions != nil && cfg.EmbedToken.IsSet() {
+		probes = append(probes, health.Probe{Name: health.Widget, Informational: true, Run: widgetProbe(client, cfg.EmbedToken.Reveal(), sessions)})
 	}
 	return health.NewChecker(health.CheckerOptions{Probes: probes, Host: cfg.BaseURL.Host, Now: now})
 }
@@ -97,17 +98,27 @@ func probeProfile(ctx context.Context, client *chatwoot.Client) health.Outcome {
 	return o
 }
 
+// sessions keeps the widget's session from one process to the next.
+type sessions interface {
+	savedSession(context.Context) string
+	saveSession(string)
+}
+
 // widgetProbe keeps the session that the first page hands out, without which
 // every page makes a contact and five an hour are allowed.
-func widgetProbe(client *chatwoot.Client, websiteToken string) func(context.Context) health.Outcome {
+func widgetProbe(client *chatwoot.Client, websiteToken string, kept sessions) func(context.Context) health.Outcome {
 	var mu sync.Mutex
 	session := ""
 	return func(ctx context.Context) health.Outcome {
 		mu.Lock()
 		defer mu.Unlock()
+		if session == "" {
+			session = kept.savedSession(ctx)
+		}
 		next, err := client.Widget(ctx, websiteToken, session)
-		if err == nil {
+		if err == nil && next != session {
 			session = next
+			kept.saveSession(session)
 		}
 		return outcome("/widget", err)
 	}

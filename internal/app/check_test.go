@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hotdash/chatwoot-sla/internal/app"
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 )
 
@@ -24,7 +25,7 @@ func TestCheckTellsADroppedHeaderFromABadToken(t *testing.T) {
 		}))
 		defer s.Close()
 		loaded, err := config.Load(config.Options{Environ: []string{
-			"CHATWOOT_BASE_URL=" + s.URL, "CHATWOOT_TOKEN=" + token, "CHATWOOT_ACCOUNT_ID=3", "ARTIFACTS_DIR=" + t.TempDir(),
+			"CHATWOOT_BASE_URL=" + s.URL, "CHATWOOT_TOKEN=" + apptest.Token, "CHATWOOT_ACCOUNT_ID=3", "ARTIFACTS_DIR=" + t.TempDir(),
 		}})
 		if err != nil {
 			t.Fatal(err)

@@ -261,11 +261,11 @@ func TestTruthTellsWhatHappened(t *testing.T) {
 	s.SetStatus(at(4), handed, "open")
 	gone := s.AgentOpens(at(0), chat)
 	s.SetStatus(at(1), gone, "resolved")
-	s.Delete(gone)
+	s.Delete(at(2), gone)
 	want := []chatwootsim.Truth{
 		{ID: campaign, Inbox: chat, Status: "open", CreatedAt: at(0), CustomerAt: at(5), ReplyAt: at(8), OpenSince: at(0)},
 		{ID: handed, Inbox: assistant, Status: "open", BornPending: true, CreatedAt: at(0), CustomerAt: at(0), HandoffAt: at(2), OpenSince: at(4)},
-		{ID: gone, Inbox: chat, Status: "resolved", Deleted: true, CreatedAt: at(0), ResolvedAt: at(1)},
+		{ID: gone, Inbox: chat, Status: "resolved", DeletedAt: at(2), CreatedAt: at(0), FirstResolvedAt: at(1), ResolvedAt: at(1)},
 	}
 	for i, got := range s.Truth() {
 		if got != want[i] {

@@ -154,7 +154,7 @@ func TestListsFollowChanges(t *testing.T) {
 	check("snoozed", b)
 	s.SetStatus(noon.Add(3*time.Minute), a, "open")
 	check("back", a, b)
-	s.Delete(b)
+	s.Delete(noon, b)
 	check("deleted", a)
 	s.AgentLooks(noon.Add(4*time.Minute), a)
 	if got := s.list("").Data.Payload[0].Unread; got != 0 {

@@ -222,8 +222,8 @@ func (s *Server) Mute(at time.Time, conv int64) {
 }
 
 // Delete removes the conversation. No webhook tells of it.
-func (s *Server) Delete(conv int64) {
-	s.with(conv, func(w *world, c *conversation) { w.remove(c) })
+func (s *Server) Delete(at time.Time, conv int64) {
+	s.with(conv, func(w *world, c *conversation) { w.remove(c, at) })
 }
 
 // Fill adds n open conversations opened within the two hours before at, about
@@ -237,16 +237,17 @@ func (s *Server) Fill(n int, at time.Time) {
 // Truth is what really happened in a conversation, for judging what a monitor
 // makes of the API's answers. Zero instants: it never happened.
 type Truth struct {
-	ID, Inbox   int64
-	Status      string // the last one when deleted
-	Deleted     bool
-	BornPending bool
-	CreatedAt   time.Time
-	CustomerAt  time.Time // first customer message
-	HandoffAt   time.Time // first pending -> open of a conversation born pending
-	ReplyAt     time.Time // first public human message after CustomerAt
-	OpenSince   time.Time // start of the present stretch of being open
-	ResolvedAt  time.Time // newest resolution, also when reopened since
+	ID, Inbox       int64
+	Status          string // the last one when deleted
+	DeletedAt       time.Time
+	BornPending     bool
+	CreatedAt       time.Time
+	CustomerAt      time.Time // first customer message
+	HandoffAt       time.Time // first pending -> open of a conversation born pending
+	ReplyAt         time.Time // first public human message after CustomerAt
+	OpenSince       time.Time // start of the present stretch of being open
+	FirstResolvedAt time.Time
+	ResolvedAt      time.Time // newest resolution, also when reopened since
 }
 
 // Truth returns all conversations by id, deleted ones included.
@@ -256,9 +257,9 @@ func (s *Server) Truth() []Truth {
 	var truths []Truth
 	for _, c := range slices.Concat(s.world.all, s.world.deleted) {
 		truths = append(truths, Truth{
-			ID: c.id, Inbox: c.inbox.id, Status: c.status, Deleted: c.deleted, BornPending: c.bornPending,
+			ID: c.id, Inbox: c.inbox.id, Status: c.status, DeletedAt: c.deletedAt, BornPending: c.bornPending,
 			CreatedAt: c.created, CustomerAt: c.customerAt, HandoffAt: c.handoffAt, ReplyAt: c.replyAt,
-			OpenSince: c.openSince, ResolvedAt: c.resolvedAt,
+			OpenSince: c.openSince, FirstResolvedAt: c.firstResolvedAt, ResolvedAt: c.resolvedAt,
 		})
 	}
 	slices.SortFunc(truths, func(a, b Truth) int { return cmp.Compare(a.ID, b.ID) })

@@ -164,7 +164,7 @@ func (p *plot) campaign(at time.Time) {
 // left the status by then.
 func (p *plot) soon(c *conversation, at time.Time, pause time.Duration, status string, do func(at time.Time)) {
 	p.agenda.add(at.Add(pause), func(at time.Time) {
-		if !c.deleted && c.status == status {
+		if c.deletedAt.IsZero() && c.status == status {
 			do(at)
 		}
 	})
@@ -197,7 +197,7 @@ func (p *plot) await(c *conversation, at time.Time, rng *rand.Rand) {
 	}
 	switch rng.IntN(50) {
 	case 0: // spam
-		p.soon(c, at, pause, open, func(time.Time) { p.remove(c) })
+		p.soon(c, at, pause, open, func(at time.Time) { p.remove(c, at) })
 		return
 	case 1: // settled on the phone
 		p.soon(c, at, pause, open, func(at time.Time) { p.setStatus(c, at, resolved, p.staff[0].name) })

@@ -54,7 +54,7 @@ func TestEveryStateExistsWhenTrafficStarts(t *testing.T) {
 				from = c.HandoffAt
 			}
 			switch left := 30*time.Minute - noon.Sub(from); {
-			case c.Deleted || c.Status != "open":
+			case !c.DeletedAt.IsZero() || c.Status != "open":
 			case from.IsZero():
 				found["no clock"]++
 			case !c.ReplyAt.IsZero() && c.ReplyAt.Sub(from) > 30*time.Minute:
@@ -90,7 +90,7 @@ func TestTrafficNeitherDriesUpNorPilesUp(t *testing.T) {
 		if c.CreatedAt.After(noon) {
 			started++
 		}
-		if c.Status == "open" && !c.Deleted {
+		if c.Status == "open" && c.DeletedAt.IsZero() {
 			open++
 		}
 		from := c.CustomerAt
@@ -121,7 +121,7 @@ func TestPlansGiveWayToWhatHappenedMeanwhile(t *testing.T) {
 	s.Start(chatwootsim.Traffic{})
 	var settled []chatwootsim.Truth
 	for _, c := range s.Truth() {
-		if c.Status == "open" && !c.Deleted {
+		if c.Status == "open" && c.DeletedAt.IsZero() {
 			s.SetStatus(noon, c.ID, "resolved")
 			settled = append(settled, c)
 		}
@@ -129,7 +129,7 @@ func TestPlansGiveWayToWhatHappenedMeanwhile(t *testing.T) {
 	s.Advance(noon.Add(3 * time.Hour))
 	after := s.Truth()
 	for _, c := range settled {
-		if now := after[c.ID-1]; now.ReplyAt != c.ReplyAt || now.Status != "resolved" || now.Deleted {
+		if now := after[c.ID-1]; now.ReplyAt != c.ReplyAt || now.Status != "resolved" || !now.DeletedAt.IsZero() {
 			t.Errorf("settled at noon as %+v, three hours later %+v", c, now)
 		}
 	}

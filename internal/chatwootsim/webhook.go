@@ -224,7 +224,7 @@ func (c *courier) spread(d delivery) {
 func (s *Server) payloads(e event) []delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.conversation.deleted {
+	if !e.conversation.deletedAt.IsZero() {
 		return nil
 	}
 	var found []delivery

@@ -162,7 +162,7 @@ func TestEventsOfAConversation(t *testing.T) {
 		{"a note changes no column", func() { s.AgentNotes(noon, c) }, "message_created"},
 		{"the customer waits again", func() { s.CustomerWrites(noon, c, "") }, "conversation_updated message_created"},
 		{"resolved: clearing waiting_since makes no event", func() { s.SetStatus(noon, c, "resolved") }, "conversation_status_changed conversation_updated"},
-		{"deleted: nobody is told", func() { s.Delete(c) }, ""},
+		{"deleted: nobody is told", func() { s.Delete(noon, c) }, ""},
 	} {
 		r.clear()
 		step.act()
@@ -231,7 +231,7 @@ func TestWhatIsDeletedBeforeItsTurnIsNotTold(t *testing.T) {
 		s.CustomerOpens(noon, chat, "kept")
 		<-busy
 	}
-	s.Delete(s.CustomerOpens(noon, chat, "gone"))
+	s.Delete(noon, s.CustomerOpens(noon, chat, "gone"))
 	close(release)
 	s.Flush()
 	for _, p := range r.all() {

@@ -112,7 +112,6 @@ type conversation struct {
 	status      string
 	bornPending bool
 	muted       bool
-	deleted     bool
 	subject     string
 
 	created, updated, lastActivity time.Time
@@ -131,6 +130,7 @@ type conversation struct {
 
 	customerAt, handoffAt, replyAt time.Time
 	openSince, resolvedAt          time.Time
+	firstResolvedAt, deletedAt     time.Time // zero: never
 
 	row      []byte    // the rendered list row; nil when something has changed
 	rowUntil time.Time // when can_reply turns false by itself; zero: never
@@ -523,6 +523,9 @@ func (w *world) setStatus(c *conversation, at time.Time, status, by string) {
 	}
 	if status == resolved {
 		c.resolvedAt = at
+		if c.firstResolvedAt.IsZero() {
+			c.firstResolvedAt = at
+		}
 		if w.modern {
 			c.waiting = time.Time{}
 		}
@@ -582,8 +585,8 @@ func (w *world) look(c *conversation, at time.Time) {
 	w.changed(c)
 }
 
-func (w *world) remove(c *conversation) {
-	c.deleted = true
+func (w *world) remove(c *conversation, at time.Time) {
+	c.deletedAt = at
 	delete(w.conversations, c.id)
 	w.all, w.open = remove(w.all, c), remove(w.open, c)
 	w.deleted = append(w.deleted, c)

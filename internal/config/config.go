@@ -53,7 +53,9 @@ type Config struct {
 	ListenAddr        string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:9642" doc:"Address of the page, the API and /metrics, as host:port; the container image sets its own"`
 	WebConfigFile     string        `env:"WEB_CONFIG_FILE" doc:"File with TLS and basic authentication, in Prometheus' web configuration format"`
 	MetricsMaxInboxes int           `env:"METRICS_MAX_INBOXES" envDefault:"50" min:"1" doc:"Inboxes with metrics of their own, 1 or more; the rest is inbox other"`
-	DataDir           string        `env:"DATA_DIR" envDefault:"./data" doc:"Folder of the database"`
+	DatabaseURL       Secret        `env:"DATABASE_URL" doc:"Postgres database, as postgres://user:password@host:5432/name; unset: a SQLite file in DATA_DIR"`
+	LedgerBackfill    time.Duration `env:"LEDGER_BACKFILL" envDefault:"24h" min:"0s" max:"30d" doc:"How far back the first start reads outcomes, 0s to 30d"`
+	DataDir           string        `env:"DATA_DIR" envDefault:"./data" doc:"Folder of the SQLite file"`
 	ArtifactsDir      string        `env:"ARTIFACTS_DIR" envDefault:"./artifacts" doc:"Folder of the evidence files"`
 	ShutdownTimeout   time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"15s" min:"1s" doc:"Longest time to finish work in hand after SIGTERM, 1s or more"`
 

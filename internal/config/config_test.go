@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		HealthInterval: time.Minute, HealthPath: "/rails/health",
 		EvidenceInterval: 15 * time.Minute, EvidenceRetention: 90 * 24 * time.Hour,
 		ListenAddr: "127.0.0.1:9642", MetricsMaxInboxes: 50,
-		DataDir: "./data", ArtifactsDir: "./artifacts", ShutdownTimeout: 15 * time.Second,
+		LedgerBackfill: 24 * time.Hour, DataDir: "./data", ArtifactsDir: "./artifacts", ShutdownTimeout: 15 * time.Second,
 		LogLevel: "info", LogFormat: "auto",
 	}
 	if !reflect.DeepEqual(got.Config, want) {

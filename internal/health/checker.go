@@ -31,6 +31,15 @@ type Checker struct {
 	now     func() time.Time
 }
 
+// Names returns the names of the probes.
+func (c *Checker) Names() []string {
+	names := make([]string, len(c.probes))
+	for i, p := range c.probes {
+		names[i] = p.Name
+	}
+	return names
+}
+
 // NewChecker returns a Checker, or an error that names what the options lack.
 func NewChecker(o CheckerOptions) (*Checker, error) {
 	if len(o.Probes) == 0 {

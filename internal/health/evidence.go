@@ -101,6 +101,47 @@ func (e *Evidence) write(r Report) (file string, checkErr, dailyErr error) {
 	return file, checkErr, dailyErr
 }
 
+// abandoned is how long after its last write a temporary file belongs to a
+// process that has died.
+const abandoned = time.Minute
+
+// HasDaily reports whether a file lies in a day's folder, beside its log.
+func (e *Evidence) HasDaily(day, name string) bool {
+	_, err := os.Lstat(filepath.Join(e.dir, supportFolder, day, name))
+	return err == nil
+}
+
+// WriteDaily writes a file into a day's folder (2006-01-02), beside its log. It
+// appears whole or not at all; one that is there already stays, and that is no
+// error.
+func (e *Evidence) WriteDaily(day, name string, write func(io.Writer) error) error {
+	var body bytes.Buffer
+	if err := write(&body); err != nil {
+		return err
+	}
+	folder := path.Join(supportFolder, day)
+	what := "write " + name
+	if err := os.MkdirAll(e.dir, 0o750); err != nil {
+		return e.advise(what, folder, err)
+	}
+	root, err := os.OpenRoot(e.dir)
+	if err != nil {
+		return e.advise(what, folder, err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll(folder, 0o750); err != nil {
+		return e.advise(what, folder, err)
+	}
+	name = path.Join(folder, name)
+	if tmp, err := root.Lstat(temporaryName(name)); err == nil && e.now().Sub(tmp.ModTime()) > abandoned {
+		_ = root.Remove(temporaryName(name)) // if it stays, the next line says so
+	}
+	if err := writeNew(root, name, body.Bytes()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return e.advise(what, folder, err)
+	}
+	return nil
+}
+
 // writeCheckFile returns the base name of the file.
 //
 // A writer owns a name while it holds the hidden temporary file of that name,

@@ -6,6 +6,7 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,15 @@ const Namespace = "chatwoot_sla"
 
 // otherInbox is the label of the inboxes beyond SLAOptions.MaxInboxes.
 const otherInbox = "other"
+
+// InboxLabel returns the value of the "inbox" label for an inbox of an account
+// with the given ones, ascending, of which the first few have their own.
+func InboxLabel(inbox int64, all []int64, own int) string {
+	if i, _ := slices.BinarySearch(all, inbox); i < own {
+		return strconv.FormatInt(inbox, 10)
+	}
+	return otherInbox
+}
 
 // Inbox names an inbox.
 type Inbox struct {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
 
@@ -22,9 +23,9 @@ const (
 	retryRefused = 10 * time.Minute
 )
 
-// want is a conversation whose row does not say enough.
+// want is a conversation of which not enough is known.
 type want struct {
-	gone bool      // it was missing from a sweep: is it still there? Otherwise: what do its messages say?
+	row  bool      // how does it stand now, if it is still there? Otherwise: what do its messages say?
 	due  time.Time // the deadline that hangs on it, by Chatwoot's clock
 	from time.Time // do not ask before, by our clock
 }
@@ -32,7 +33,7 @@ type want struct {
 // ask is a look-up on its way.
 type ask struct {
 	id      int64
-	gone    bool
+	row     bool
 	version time.Time // of the row that raised the question
 	after   int64     // the last message that was read before
 	thread  sla.Thread
@@ -41,21 +42,26 @@ type ask struct {
 // reply is what became of an ask.
 type reply struct {
 	ask
-	row *chatwoot.Conversation // when gone was asked
-	err error
+	conversation *chatwoot.Conversation // when the row was asked for
+	seen         time.Time              // Chatwoot's time of the question, rather too early
+	activity     time.Time              // of the newest line about the conversation itself
+	err          error
 }
 
 // consider decides whether a conversation must be looked up.
 func (s *state) consider(id int64, rec *record) {
-	policy := s.promises.For(rec.inbox)
-	k := policy.Clock(rec.facts)
+	k := s.clock(rec)
+	if s.overdue(k, rec) {
+		s.wanted[id] = want{row: true, due: k.Deadline, from: s.wanted[id].from}
+		return
+	}
 	if !k.Unsettled || !rec.readAt.Before(rec.version) {
 		delete(s.wanted, id)
 		return
 	}
 	due := k.Deadline
 	if due.IsZero() { // no clock yet: the earliest that it could be
-		due = policy.Deadline(slices.MaxFunc(
+		due = s.promises.For(rec.inbox).Deadline(slices.MaxFunc(
 			[]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare))
 	}
 	s.wanted[id] = want{due: due, from: s.wanted[id].from}
@@ -67,7 +73,12 @@ func (m *Monitor) askForMissing() {
 	began := m.sweepStarted.Add(m.client.ClockSkew())
 	for id, rec := range m.open {
 		if rec.generation != m.generation && rec.version.Before(began) {
-			m.wanted[id] = want{gone: true, due: began}
+			m.wanted[id] = want{row: true, due: began}
+		}
+	}
+	for id, rec := range m.left {
+		if rec.left.clock != nil { // it ran when the last process ended
+			m.wanted[id] = want{row: true, due: rec.left.clock.Deadline}
 		}
 	}
 }
@@ -75,6 +86,7 @@ func (m *Monitor) askForMissing() {
 // plan puts the wanted look-ups in order: deadlines to come first, soonest
 // first, because those can still be kept; then those past, latest first.
 func (m *Monitor) plan() {
+	m.judge()
 	now, serverNow := m.now(), m.ServerNow()
 	m.queue = m.queue[:0]
 	for id, w := range m.wanted {
@@ -102,12 +114,12 @@ func (m *Monitor) nextAsk() (ask, bool) {
 	for len(m.queue) > 0 {
 		id := m.queue[0]
 		w, ok := m.wanted[id]
-		rec := m.open[id]
+		rec := m.find(id)
 		if !ok || rec == nil || m.flying[id] {
 			m.queue = m.queue[1:]
 			continue
 		}
-		a := ask{id: id, gone: w.gone, version: rec.version, after: rec.lastRead}
+		a := ask{id: id, row: w.row, version: rec.version, after: rec.lastRead}
 		if rec.facts.Thread != nil {
 			a.thread = *rec.facts.Thread
 		}
@@ -124,7 +136,7 @@ func (m *Monitor) asked(a ask) {
 // learn takes in the reply to an ask. It reports whether the picture changed.
 func (m *Monitor) learn(r reply) bool {
 	delete(m.flying, r.id)
-	rec := m.open[r.id]
+	rec := m.find(r.id)
 	if rec == nil {
 		return false
 	}
@@ -133,7 +145,19 @@ func (m *Monitor) learn(r reply) bool {
 		m.log.Info("conversation was deleted", zap.Int64("conversation_id", r.id))
 		delete(m.pending, r.id)
 		delete(m.handoffs, r.id)
-		return m.remove(r.id, m.ServerNow())
+		if m.on {
+			m.handed[r.id] = true
+		}
+		wasOpen := rec.left == nil
+		m.remove(r.id, m.ServerNow())
+		if wasOpen {
+			rec.left = &leaving{}
+		}
+		rec.left.status = ledger.Gone
+		rec.readAt = rec.version // there is nothing left to read
+		m.note(r.id, rec)
+		delete(m.left, r.id)
+		return wasOpen
 	case r.err != nil:
 		retry := retryLookup
 		var e *chatwoot.Error
@@ -146,15 +170,19 @@ func (m *Monitor) learn(r reply) bool {
 		}
 		m.log.Debug("look-up failed", zap.Int64("conversation_id", r.id), zap.Duration("retry_in", retry), zap.Error(r.err))
 		return false
-	case r.gone:
+	case r.row:
 		delete(m.wanted, r.id)
-		m.apply(*r.row)
+		m.apply(*r.conversation, r.seen)
 		return true
 	}
 	rec.readAt, rec.lastRead = r.version, r.after
 	rec.facts.Thread = &r.thread
+	if left := rec.left; left != nil && !r.activity.IsZero() && r.activity.Before(left.endedAt) {
+		left.endedAt = r.activity // Chatwoot writes a line when it resolves
+	}
 	m.consider(r.id, rec)
-	return true
+	m.note(r.id, rec)
+	return rec.left == nil
 }
 
 // lookups answers asks until ctx ends. It touches none of the state.
@@ -166,7 +194,9 @@ func (m *Monitor) lookups(ctx context.Context, asks <-chan ask, replies chan<- r
 		case <-ctx.Done():
 			return
 		case a := <-asks:
+			seen := m.certainNow()
 			r = lookUp(ctx, client, a)
+			r.seen = seen
 		}
 		select {
 		case <-ctx.Done():
@@ -178,15 +208,18 @@ func (m *Monitor) lookups(ctx context.Context, asks <-chan ask, replies chan<- r
 
 func lookUp(ctx context.Context, client *chatwoot.Client, a ask) reply {
 	r := reply{ask: a}
-	if a.gone {
+	if a.row {
 		row, err := client.Conversation(ctx, a.id)
-		r.row, r.err = &row, err
+		r.conversation, r.err = &row, err
 		return r
 	}
 	r.err = client.Messages(ctx, a.id, a.after, func(messages []chatwoot.Message) (more bool) {
 		r.thread = readOn(r.thread, messages)
 		for _, msg := range messages {
 			r.after = max(r.after, msg.ID)
+			if msg.Kind == chatwoot.Activity {
+				r.activity = msg.CreatedAt
+			}
 		}
 		return r.thread.ReplyAt.IsZero()
 	})

@@ -63,6 +63,8 @@ var (
 		"When the last good poll began. Absent until there was one.", nil, nil)
 	descIncomplete = prometheus.NewDesc("chatwoot_sla_poll_incomplete",
 		"By how many open conversations Chatwoot's own count differs from what was read. Absent until everything was read once.", nil, nil)
+	descUndecided = prometheus.NewDesc("chatwoot_sla_undecided_outcomes",
+		"First-response clocks that have ended, and whose outcome has yet to be looked up. Absent until everything was read once.", nil, nil)
 	descSkew = prometheus.NewDesc("chatwoot_sla_poll_clock_skew_seconds",
 		"How far Chatwoot's clock is ahead of ours; 0 below two seconds.", nil, nil)
 	descRole = prometheus.NewDesc("chatwoot_sla_token_role_sufficient",
@@ -75,6 +77,7 @@ type pictureCollector struct{ m *Monitor }
 func (c *pictureCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descLastSuccess
 	ch <- descIncomplete
+	ch <- descUndecided
 	ch <- descSkew
 	ch <- descRole
 }
@@ -87,6 +90,7 @@ func (c *pictureCollector) Collect(ch chan<- prometheus.Metric) {
 	if p.Board != nil {
 		gauge(descLastSuccess, float64(p.SyncedAt.UnixMilli())/1000)
 		gauge(descIncomplete, float64(p.Incomplete))
+		gauge(descUndecided, float64(p.Undecided))
 	}
 	gauge(descSkew, c.m.client.ClockSkew().Seconds())
 	if p.Account != nil {

@@ -25,12 +25,18 @@ import (
 const (
 	overlap      = 30 * time.Second // read again with every delta, for rows saved while the last one was answered
 	longGap      = 10 * time.Minute // beyond it a delta would be too long an answer for Chatwoot's own time-outs
-	longestReach = 24 * time.Hour   // how far back a catch-up reads
+	longestReach = 24 * time.Hour   // how far back a catch-up reads without a ledger
+
+	handoffMemory = 30 * 24 * time.Hour // a conversation that comes back later starts anew
 
 	deadlineSpacing = 5 * time.Second // between polls that deadlines pull forward
 	hintSpacing     = 2 * time.Second // between polls that hints pull forward
 	beforeDeadline  = 4 * time.Second // a poll this long before a deadline sees the last answers in time
-	afterDeadline   = time.Second     // and one this long after it sees that none came
+	afterDeadline   = 3 * time.Second // and one this long after it sees that none came
+
+	// certainty is by how much our idea of Chatwoot's clock may be ahead: it is
+	// told in whole seconds, and a skew below two is ignored.
+	certainty = 2 * time.Second
 
 	repairPasses = 3 // readings of everything before a difference is reported
 )
@@ -44,6 +50,7 @@ type Options struct {
 	// and whenever the inboxes have been read. Required.
 	Promises func([]chatwoot.Inbox) sla.Promises
 
+	Ledger            Ledger        // nil: conversations that are no longer open are not followed
 	PollInterval      time.Duration // 0: 30 s
 	ReconcileInterval time.Duration // how often everything is read again; 0: 1 h
 	Logger            *zap.Logger
@@ -67,6 +74,10 @@ type Picture struct {
 	// differs from the Board, after what changed meanwhile is taken off.
 	Incomplete int
 
+	// Undecided is how many clocks wait for a look-up that will tell their
+	// outcome. Always 0 without a ledger.
+	Undecided int
+
 	// Problem says what the last poll failed with; empty: it did not fail.
 	Problem string
 
@@ -88,6 +99,7 @@ type Monitor struct {
 	after   func(time.Duration) <-chan time.Time
 	metrics metrics
 	promise func([]chatwoot.Inbox) sla.Promises
+	ledger  Ledger
 
 	picture atomic.Pointer[Picture]
 	hints   chan struct{}
@@ -120,6 +132,7 @@ func New(o Options) (*Monitor, error) {
 		after:   o.After,
 		hints:   make(chan struct{}, 1),
 		promise: o.Promises,
+		ledger:  o.Ledger,
 		state:   newState(promises),
 	}
 	if m.log == nil {
@@ -178,6 +191,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	if err := m.readAccess(ctx); err != nil {
 		m.failed(ctx, "start watching", err)
 	}
+	m.resume(ctx)
 	m.probeDeltas(ctx)
 	if plan, due := m.sweepDue(); due {
 		startSweep(plan)
@@ -230,6 +244,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 				m.publish()
 				break
 			}
+			m.resume(ctx)
 			plan, due := m.sweepDue()
 			if due && sweeping == nil {
 				startSweep(plan)
@@ -239,6 +254,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 				m.succeeded(attempted)
 			}
 		}
+		m.handOver()
 	}
 	return nil
 }
@@ -353,6 +369,7 @@ func (m *Monitor) publish() {
 		Board:      sla.NewBoard(m.promises, m.entries(), known),
 		SyncedAt:   m.syncedAt,
 		Incomplete: max(m.difference, -m.difference),
+		Undecided:  m.undecided(),
 		Problem:    m.problem,
 		Inboxes:    m.inboxes,
 		Promises:   m.promises,

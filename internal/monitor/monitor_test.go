@@ -65,9 +65,9 @@ func (r *rig) compare(p *monitor.Picture) {
 func (r *rig) differences(p *monitor.Picture) (found []string) {
 	got := clocks(p)
 	for _, tr := range r.sim.Truth() {
-		if tr.Deleted || tr.Status != "open" {
+		if !tr.DeletedAt.IsZero() || tr.Status != "open" {
 			if _, ok := got[tr.ID]; ok {
-				found = append(found, fmt.Sprintf("conversation %d is %s (deleted: %v), the picture has it open", tr.ID, tr.Status, tr.Deleted))
+				found = append(found, fmt.Sprintf("conversation %d is %s (deleted: %v), the picture has it open", tr.ID, tr.Status, !tr.DeletedAt.IsZero()))
 			}
 			continue
 		}
@@ -401,7 +401,7 @@ func TestDeletedConversationsGo(t *testing.T) {
 	if _, ok := clocks(r.settled())[gone]; !ok {
 		t.Fatal("the conversation is not known to begin with")
 	}
-	r.sim.Delete(gone)
+	r.sim.Delete(r.ServerNow(), gone)
 	r.until("the difference shows", func(p *monitor.Picture) bool { return p.Incomplete == 1 })
 	p := r.until("the deleted conversation is gone", func(p *monitor.Picture) bool {
 		_, ok := clocks(p)[gone]

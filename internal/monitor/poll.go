@@ -44,12 +44,13 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 		return false
 	}
 
+	seen := serverStarted.Add(-certainty)
 	for _, c := range first.Conversations {
-		m.apply(c)
+		m.apply(c, seen)
 	}
 	uncertain := 0
 	for _, c := range delta.Conversations {
-		if m.apply(c) && version(c).After(serverStarted.Add(-2*time.Second)) {
+		if m.apply(c, seen) && version(c).After(seen) {
 			uncertain++
 		}
 	}
@@ -80,6 +81,10 @@ func (m *Monitor) succeeded(started time.Time) {
 	m.recovered()
 	m.syncedAt = started
 	m.publish()
+	if m.on {
+		m.handOver() // what was seen comes before the claim that it was
+		m.ledger.Synced(m.syncedTo(started.Add(m.client.ClockSkew() - certainty)))
+	}
 }
 
 // tooMuch reports whether a delta may have failed for its own size: Chatwoot

@@ -101,6 +101,8 @@ type rigOptions struct {
 	prepare  func(*chatwootsim.Server) // before the monitor starts
 	interval time.Duration
 	promises func([]chatwoot.Inbox) sla.Promises // nil: half an hour
+	ledger   monitor.Ledger
+	chatwoot *chatwootsim.Server // nil: a new one; the caller closes one that is given
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -109,9 +111,13 @@ func newRig(t *testing.T, o rigOptions) *rig {
 		o.clock = newClock(o.ahead)
 	}
 	r := &rig{clock: o.clock, t: t, pictures: make(chan *monitor.Picture, 1), rests: make(chan struct{}, 1)}
-	o.sim.Now, o.sim.NoThrottle = r.ServerNow, true
-	r.sim = chatwootsim.New(o.sim)
-	t.Cleanup(r.sim.Close)
+	if r.sim = o.chatwoot; r.sim == nil {
+		o.sim.Now, o.sim.NoThrottle = r.ServerNow, true
+		r.sim = chatwootsim.New(o.sim)
+		if o.ledger == nil {
+			t.Cleanup(r.sim.Close)
+		}
+	}
 	if o.prepare != nil {
 		o.prepare(r.sim)
 	}
@@ -139,7 +145,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	}
 	r.registry = prometheus.NewPedanticRegistry()
 	r.mon, err = monitor.New(monitor.Options{
-		Client: r.client, Promises: o.promises, Now: r.Now, After: r.After, Registerer: r.registry, PollInterval: o.interval,
+		Client: r.client, Promises: o.promises, Ledger: o.ledger, Now: r.Now, After: r.After, Registerer: r.registry, PollInterval: o.interval,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,8 @@ type state struct {
 	resweep      string    // why everything must be read again; empty: it need not
 	gapFrom      time.Time // changes from here on, by Chatwoot's clock, must be read page by page; zero: none
 
+	catchUpFrom time.Time // at the start, by Chatwoot's clock; zero: there is no ledger
+
 	difference int // open conversations that we have beyond Chatwoot's count
 	accepted   int // the difference that the last sweep could not repair
 	mismatches int // polls in a row with another difference
@@ -41,19 +43,24 @@ type state struct {
 	queue  []int64        // of wanted, in the order of asking
 	flying map[int64]bool // asked for and not yet answered
 
+	following
+
 	account       *chatwoot.Account
 	inboxes       []chatwoot.Inbox
 	inboxesReadAt time.Time
 	problem       string
 }
 
-// record is an open conversation.
+// record is a conversation that is open, or was and has no outcome yet.
 type record struct {
 	facts      sla.Conversation
 	version    time.Time
+	seenAt     time.Time // Chatwoot's time when it last sent the row, rather too early
+	left       *leaving  // nil while it is open
 	inbox      int64
 	contact    string
 	assignee   string
+	team       string
 	lastRead   int64     // id of the last message that was read
 	readAt     time.Time // version of the row when its messages were read
 	generation uint32
@@ -75,6 +82,10 @@ func newState(p sla.Promises) state {
 		wanted:   map[int64]want{},
 		flying:   map[int64]bool{},
 		deltas:   true,
+		following: following{
+			left:   map[int64]*record{},
+			handed: map[int64]bool{},
+		},
 	}
 }
 
@@ -87,54 +98,73 @@ func version(c chatwoot.Conversation) time.Time {
 	return c.UpdatedAt
 }
 
-// apply takes in a row that Chatwoot sent. It reports whether the conversation
-// entered or left the open set.
-func (s *state) apply(c chatwoot.Conversation) (moved bool) {
+// apply takes in a row that Chatwoot sent at an instant of its own. It reports
+// whether the conversation entered or left the open set.
+func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	v := version(c)
-	rec := s.open[c.ID]
+	rec := s.find(c.ID)
 	if rec != nil && v.Before(rec.version) {
 		return false
 	}
-	if gone, ok := s.closed[c.ID]; ok && !v.After(gone) {
+	open := c.Status == chatwoot.Open
+	if gone, ok := s.closed[c.ID]; ok && open && !v.After(gone) {
 		return false
 	}
-	s.followBot(c, v, rec != nil)
-	if c.Status != chatwoot.Open {
-		return s.remove(c.ID, v)
+	wasOpen := rec != nil && rec.left == nil
+	s.followBot(c, v, wasOpen)
+	moved = open != wasOpen
+	if !open && wasOpen {
+		s.remove(c.ID, v)
+	}
+	if !open && !s.on || rec == nil && !open && !s.wants(c, s.promises.For(c.InboxID)) {
+		return moved
 	}
 
 	if rec == nil {
 		rec = &record{}
+	}
+	if open {
+		rec.left = nil
 		s.open[c.ID] = rec
+		delete(s.left, c.ID)
 		delete(s.closed, c.ID)
-		moved = true
+	} else {
+		rec.depart(c.Status, v)
+		s.left[c.ID] = rec
 	}
 	rec.version = v
+	if seen.After(rec.seenAt) {
+		rec.seenAt = seen
+	}
 	rec.inbox = c.InboxID
 	rec.contact = c.Contact
 	rec.assignee = s.name(c.Assignee)
+	rec.team = s.name(c.Team)
 	rec.generation = s.generation
 	rec.facts = facts(c, rec.facts, s.handoffs[c.ID])
 	s.consider(c.ID, rec)
+	s.note(c.ID, rec)
 	return moved
 }
 
 // remove takes a conversation off the open set.
-func (s *state) remove(id int64, v time.Time) (moved bool) {
-	if _, ok := s.open[id]; !ok {
-		return false
-	}
+func (s *state) remove(id int64, v time.Time) {
 	delete(s.open, id)
 	delete(s.wanted, id)
 	if s.closed != nil {
 		s.closed[id] = v
 	}
-	return true
 }
 
 // followBot keeps track of conversations that were born pending, whose clock
 // starts when the bot hands them over.
 func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
+	before := s.handoff(c.ID)
+	defer func() {
+		if s.on && s.handoff(c.ID) != before {
+			s.handed[c.ID] = true
+		}
+	}()
 	switch c.Status {
 	case chatwoot.Pending:
 		p, known := s.pending[c.ID]
@@ -153,7 +183,19 @@ func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
 		delete(s.pending, c.ID)
 	case chatwoot.Resolved:
 		delete(s.pending, c.ID)
-		delete(s.handoffs, c.ID)
+	}
+}
+
+// forgetHandoffs drops those of conversations that are long over.
+func (m *Monitor) forgetHandoffs() {
+	old := m.ServerNow().Add(-handoffMemory)
+	for id, at := range m.handoffs {
+		if at.Before(old) && m.find(id) == nil {
+			delete(m.handoffs, id)
+			if m.on {
+				m.handed[id] = true
+			}
+		}
 	}
 }
 

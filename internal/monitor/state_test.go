@@ -40,7 +40,7 @@ func TestOlderRowsAreNotBelieved(t *testing.T) {
 		{"reopened", reopened, true, true, sla.Answered},
 	}
 	for _, step := range steps {
-		if moved := s.apply(step.row); moved != step.moved {
+		if moved := s.apply(step.row, time.Time{}); moved != step.moved {
 			t.Errorf("%s: moved %v, want %v", step.name, moved, step.moved)
 		}
 		rec := s.open[7]

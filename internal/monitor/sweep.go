@@ -31,6 +31,7 @@ type sweepPlan struct {
 // batch is a part of what a sweep has read, or what it failed with.
 type batch struct {
 	rows []chatwoot.Conversation
+	seen time.Time // Chatwoot's time of the question, rather too early
 	err  error
 }
 
@@ -44,10 +45,13 @@ func (m *Monitor) sweepDue() (sweepPlan, bool) {
 	switch {
 	case !m.synced:
 		p.reason, p.catchUp, p.from = "start", chatwoot.Pending, m.ServerNow().Add(-longestReach)
+		if m.on {
+			p.catchUp, p.from = chatwoot.AnyStatus, m.catchUpFrom
+		}
 	case m.resweep != "":
 		if !m.gapFrom.IsZero() {
 			p.catchUp, p.from = chatwoot.AnyStatus, m.gapFrom
-			if reach := m.ServerNow().Add(-longestReach); p.from.Before(reach) {
+			if reach := m.ServerNow().Add(-longestReach); !m.on && p.from.Before(reach) {
 				p.from = reach
 			}
 		}
@@ -81,7 +85,7 @@ func (m *Monitor) applyBatch(b batch) {
 		m.sweepErr = b.err
 	}
 	for _, c := range b.rows {
-		m.apply(c)
+		m.apply(c, b.seen)
 	}
 }
 
@@ -123,6 +127,7 @@ func (m *Monitor) endSweep(ctx context.Context) (again sweepPlan, ok bool) {
 	m.sweptAt = m.now()
 	m.resweep, m.gapFrom, m.closed = "", time.Time{}, nil
 	m.accepted, m.mismatches = m.difference, 0
+	m.forgetHandoffs()
 	if !m.deltas {
 		m.since = m.sweepStarted
 	}
@@ -168,11 +173,12 @@ func (m *Monitor) sweep(ctx context.Context, wg *sync.WaitGroup, p sweepPlan) <-
 // last page of the group before. Reading backwards, it would be seen twice.
 func (m *Monitor) readOpen(ctx context.Context, backwards bool, send func(batch) error) error {
 	q := chatwoot.Query{Status: chatwoot.Open, Sort: chatwoot.OldestFirst, Page: 1}
+	seen := m.certainNow()
 	first, err := m.client.For(chatwoot.Sync).Conversations(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := send(batch{rows: first.Conversations}); err != nil || len(first.Conversations) == 0 {
+	if err := send(batch{rows: first.Conversations, seen: seen}); err != nil || len(first.Conversations) == 0 {
 		return err
 	}
 	// The page size is the server's secret; the last page may be guessed one
@@ -201,6 +207,7 @@ func (m *Monitor) readOpen(ctx context.Context, backwards bool, send func(batch)
 // readPages reads a range of pages side by side, both ends included, and sends
 // them. It reports whether the last of them held anything.
 func (m *Monitor) readPages(ctx context.Context, q chatwoot.Query, from, to int, send func(batch) error) (more bool, err error) {
+	seen := m.certainNow()
 	pages := make([]chatwoot.Page, to-from+1)
 	g, gctx := errgroup.WithContext(ctx)
 	for i := range pages {
@@ -218,7 +225,7 @@ func (m *Monitor) readPages(ctx context.Context, q chatwoot.Query, from, to int,
 		if len(p.Conversations) == 0 {
 			return false, nil
 		}
-		if err := send(batch{rows: p.Conversations}); err != nil {
+		if err := send(batch{rows: p.Conversations, seen: seen}); err != nil {
 			return false, err
 		}
 	}
@@ -229,6 +236,7 @@ func (m *Monitor) readPages(ctx context.Context, q chatwoot.Query, from, to int,
 // from, newest first.
 func (m *Monitor) readActive(ctx context.Context, status chatwoot.Status, from time.Time, send func(batch) error) error {
 	for page := 1; ; page++ {
+		seen := m.certainNow()
 		p, err := m.readPage(ctx, chatwoot.Query{Status: status, Sort: chatwoot.RecentlyActive, Page: page})
 		if err != nil {
 			return err
@@ -237,7 +245,7 @@ func (m *Monitor) readActive(ctx context.Context, status chatwoot.Status, from t
 		for _, c := range p.Conversations {
 			reached = reached || c.LastActivityAt.Before(from)
 		}
-		if err := send(batch{rows: p.Conversations}); err != nil || reached {
+		if err := send(batch{rows: p.Conversations, seen: seen}); err != nil || reached {
 			return err
 		}
 	}

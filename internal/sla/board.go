@@ -186,6 +186,16 @@ func (b *Board) DeadlineAfter(t time.Time) time.Time {
 	return first
 }
 
+// Due calls each for the waiting conversations whose deadline lies after from
+// and not after to.
+func (b *Board) Due(from, to time.Time, each func(Entry)) {
+	for _, in := range b.inboxes {
+		for _, e := range in.entries[in.dueBefore(from.Add(1)):in.dueBefore(to.Add(1))] {
+			each(e)
+		}
+	}
+}
+
 // Listed is an Entry with its Level at the instant it was listed for.
 type Listed struct {
 	Entry

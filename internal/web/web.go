@@ -3,8 +3,11 @@
 package web
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/hotdash/chatwoot-sla/internal/report"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
 
@@ -50,6 +54,11 @@ type Options struct {
 	Metrics         http.Handler
 	Version         string
 
+	// Report writes the breach report of a period; its days are those of
+	// ReportZone.
+	Report     func(context.Context, report.Period, report.Format, io.Writer) error
+	ReportZone *time.Location
+
 	// ShowNames lets the pages name customers and agents. It must be false
 	// where anybody may read them.
 	ShowNames bool
@@ -63,8 +72,8 @@ type server struct {
 
 // New returns the handler of the main listener.
 func New(o Options) (http.Handler, error) {
-	if o.State == nil || o.ConversationURL == nil || o.Metrics == nil {
-		return nil, errors.New("web: state, conversation URL and metrics are required")
+	if o.State == nil || o.ConversationURL == nil || o.Metrics == nil || o.Report == nil || o.ReportZone == nil {
+		return nil, errors.New("web: state, conversation URL, metrics, report and its zone are required")
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -77,6 +86,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /readyz", plain("ready\n"))
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	mux.HandleFunc("GET /api/v1/conversations", s.conversations)
+	mux.HandleFunc("GET /api/v1/report", s.report)
 	mux.HandleFunc("GET /{$}", s.page)
 	return secure(mux), nil
 }
@@ -310,4 +320,33 @@ func orText(text, fallback string) string {
 		return fallback
 	}
 	return text
+}
+
+// report answers /api/v1/report?from=&to=&format=, JSON unless told otherwise.
+func (s *server) report(w http.ResponseWriter, r *http.Request) {
+	if !s.ShowNames { // it names agents
+		s.problem(w, http.StatusForbidden, "the report names agents, and anybody may read this page: protect it with WEB_CONFIG_FILE, or listen on loopback")
+		return
+	}
+	q := r.URL.Query()
+	format := report.JSON
+	if f := q.Get("format"); f != "" {
+		if err := format.UnmarshalText([]byte(f)); err != nil {
+			s.problem(w, http.StatusBadRequest, err.Error())
+			return
+		}
+	}
+	period, err := report.ParsePeriod(q.Get("from"), q.Get("to"), s.State().Now, s.ReportZone)
+	if err != nil {
+		s.problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	var out bytes.Buffer // half a report must not look like a whole one
+	if err := s.Report(r.Context(), period, format, &out); err != nil {
+		s.log.Warn("no report", zap.Error(err))
+		s.problem(w, http.StatusServiceUnavailable, "the report cannot be made now: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", format.ContentType())
+	_, _ = out.WriteTo(w) // the client is gone if it fails
 }

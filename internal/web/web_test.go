@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/calendar"
+	"github.com/hotdash/chatwoot-sla/internal/report"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 	"github.com/hotdash/chatwoot-sla/internal/web"
 )
@@ -46,12 +48,58 @@ func fresh() web.State {
 	}
 }
 
+// emptyReport reports on a helpdesk where nothing happened.
+func emptyReport(_ context.Context, p report.Period, f report.Format, w io.Writer) error {
+	b, err := report.New(report.Options{From: p.From, To: p.To, AsOf: p.To, Promise: 30 * time.Minute})
+	if err != nil {
+		return err
+	}
+	return b.Report().Write(w, f)
+}
+
+func TestReport(t *testing.T) {
+	s := serve(t, true, func() web.State { return web.State{Now: t0} })
+	tests := []struct {
+		path   string
+		status int
+		says   string
+	}{
+		{"/api/v1/report", http.StatusOK, `"schema": "chatwoot-sla/breach-report/v1"`},
+		{"/api/v1/report?format=html&from=2026-03-01&to=2026-03-02", http.StatusOK, "<!DOCTYPE html>"},
+		{"/api/v1/report?format=pdf", http.StatusBadRequest, "pdf"},
+		{"/api/v1/report?from=yesterday", http.StatusBadRequest, "write 2026-11-01"},
+		{"/api/v1/report?from=2020-01-01", http.StatusServiceUnavailable, "366"},
+	}
+	for _, tt := range tests {
+		resp, err := http.Get(s.URL + tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != tt.status || !strings.Contains(string(body), tt.says) {
+			t.Errorf("%s: %d (%v), want %d and %q in:\n%.300s", tt.path, resp.StatusCode, err, tt.status, tt.says, body)
+		}
+	}
+	strangers := serve(t, false, func() web.State { return web.State{Now: t0} })
+	resp, err := http.Get(strangers.URL + "/api/v1/report")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("to strangers: %d, want 403", resp.StatusCode)
+	}
+}
+
 func serve(t *testing.T, names bool, state func() web.State) *httptest.Server {
 	t.Helper()
 	h, err := web.New(web.Options{
 		State:           state,
 		ConversationURL: func(id int64) string { return "https://chat.example.com/app/" + strconv.FormatInt(id, 10) },
 		Metrics:         http.NotFoundHandler(),
+		Report:          emptyReport,
+		ReportZone:      time.UTC,
 		Version:         "test",
 		ShowNames:       names,
 	})

@@ -1,0 +1,117 @@
+// Package apptest starts the daemon against a simulated Chatwoot, for tests.
+package apptest
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/hotdash/chatwoot-sla/internal/app"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/config"
+)
+
+// Token is the access token that the daemon has been given.
+const Token = "EXAMPLE-token-that-must-not-be-printed"
+
+// Daemon is an App that watches a simulated Chatwoot.
+type Daemon struct {
+	Sim       *chatwootsim.Server
+	URL       string        // of the main listener, without a slash at its end
+	Artifacts string        // folder
+	Log       *bytes.Buffer // read only after Stop
+
+	t    testing.TB
+	stop func() error
+}
+
+// Start runs a Daemon until the test ends. Settings are NAME=value.
+func Start(t testing.TB, settings ...string) *Daemon {
+	t.Helper()
+	return StartAt(t, nil, settings...)
+}
+
+// StartAt is Start by another clock, Chatwoot's and the daemon's; nil: this
+// machine's.
+func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &bytes.Buffer{}}
+	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: now})
+	server := httptest.NewServer(d.Sim)
+	loaded, err := config.Load(config.Options{Environ: append([]string{
+		"CHATWOOT_BASE_URL=" + server.URL,
+		"CHATWOOT_TOKEN=" + Token,
+		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID),
+		"LISTEN_ADDR=127.0.0.1:0",
+		"ARTIFACTS_DIR=" + d.Artifacts,
+		"POLL_INTERVAL=5s",
+		"HEALTH_INTERVAL=10s",
+	}, settings...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(d.Log)), zap.DebugLevel))
+	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.URL = "http://" + a.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	d.stop = func() error {
+		cancel()
+		d.stop = func() error { return nil }
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := d.Stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		server.Close()
+		d.Sim.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return d
+}
+
+// Stop ends the daemon, if it runs, and returns what its Run returned.
+func (d *Daemon) Stop() error { return d.stop() }
+
+// Get returns the body that path answers with, whatever the status.
+func (d *Daemon) Get(path string) string {
+	d.t.Helper()
+	resp, err := http.Get(d.URL + path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(resp.Body); err != nil {
+		d.t.Fatal(err)
+	}
+	return body.String()
+}
+
+// Await asks path until its answer matches the pattern, and returns it.
+func (d *Daemon) Await(path, pattern string) string {
+	d.t.Helper()
+	want := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		body := d.Get(path)
+		if want.MatchString(body) {
+			return body
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("%s does not come to match %s:\n%s", path, pattern, body)
+		}
+	}
+}

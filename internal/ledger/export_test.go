@@ -1,0 +1,12 @@
+package ledger
+
+// Facts returns how many observations are kept in memory.
+func (l *Ledger) Facts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, queue := range l.pending {
+		n += len(queue)
+	}
+	return n
+}

@@ -1,0 +1,350 @@
+package monitor_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/ledger"
+	"github.com/hotdash/chatwoot-sla/internal/monitor"
+)
+
+// chronicle is a ledger in memory that keeps the first outcome of every
+// conversation, and fails the test when another one follows.
+type chronicle struct {
+	t    *testing.T
+	past monitor.Past
+
+	mu       sync.Mutex
+	running  map[int64]ledger.Observation
+	outcomes map[int64]outcome
+	handoffs map[int64]monitor.Handoff
+	synced   time.Time
+	err      error // of Past
+}
+
+type outcome struct {
+	ledger.Outcome
+	at time.Time
+}
+
+func newChronicle(t *testing.T) *chronicle {
+	return &chronicle{
+		t: t, running: map[int64]ledger.Observation{}, outcomes: map[int64]outcome{}, handoffs: map[int64]monitor.Handoff{},
+		past: monitor.Past{Since: start.Add(-24 * time.Hour)},
+	}
+}
+
+func (c *chronicle) Past(context.Context) (monitor.Past, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.past, c.err
+}
+
+func (c *chronicle) Observe(batch []ledger.Observation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range batch {
+		switch d := ledger.Decide(o); {
+		case d.Outcome != "":
+			if old, ok := c.outcomes[o.Conversation]; ok && old.Outcome != d.Outcome && old.Outcome != ledger.Breached {
+				c.t.Errorf("conversation %d was %s and is now %s: %+v", o.Conversation, old.Outcome, d.Outcome, o)
+			} else if !ok {
+				c.outcomes[o.Conversation] = outcome{d.Outcome, d.At}
+			}
+			delete(c.running, o.Conversation)
+		case d.Reason == ledger.Running:
+			c.running[o.Conversation] = o
+		case d.Reason == ledger.NoClock:
+			delete(c.running, o.Conversation)
+		}
+	}
+}
+
+func (c *chronicle) Synced(upTo time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.synced = upTo
+}
+
+func (c *chronicle) SaveHandoffs(hs []monitor.Handoff) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range hs {
+		c.handoffs[h.Conversation] = h
+	}
+}
+
+// next returns what a process that starts now is told.
+func (c *chronicle) next() *chronicle {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := newChronicle(c.t)
+	n.outcomes = c.outcomes
+	n.past.SyncedTo = c.synced
+	for id, o := range c.running {
+		n.past.Running = append(n.past.Running, ledger.Entry{
+			Conversation: id, Round: 1, Inbox: o.Inbox, Start: o.Clock.Start, Deadline: o.Clock.Deadline, ObservedAt: o.ObservedAt,
+		})
+	}
+	for _, h := range c.handoffs {
+		n.past.Handoffs = append(n.past.Handoffs, h)
+	}
+	return n
+}
+
+// scene makes things happen at their very instant: before the first answer
+// that Chatwoot gives after it.
+type scene struct {
+	http.Handler
+	now    func() time.Time
+	mu     sync.Mutex
+	events []event
+}
+
+type event struct {
+	at time.Time
+	do func(at time.Time)
+}
+
+func (s *scene) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	now := s.now()
+	for len(s.events) > 0 && !s.events[0].at.After(now) {
+		s.events[0].do(s.events[0].at)
+		s.events = s.events[1:]
+	}
+	s.mu.Unlock()
+	s.Handler.ServeHTTP(w, r)
+}
+
+func TestEveryOutcomeIsObserved(t *testing.T) {
+	const opened = 90 * time.Second
+	minutes := func(m float64) time.Duration { return opened + time.Duration(m*float64(time.Minute)) }
+	type act struct {
+		after time.Duration // since the rig's start
+		do    func(s *chatwootsim.Server, at time.Time, id int64)
+	}
+	replies := func(s *chatwootsim.Server, at time.Time, id int64) { s.AgentReplies(at, id) }
+	twice := func(s *chatwootsim.Server, at time.Time, id int64) { s.TwoRepliesAtOnce(at, id) }
+	status := func(name string) func(*chatwootsim.Server, time.Time, int64) {
+		return func(s *chatwootsim.Server, at time.Time, id int64) { s.SetStatus(at, id, name) }
+	}
+	deletes := func(s *chatwootsim.Server, at time.Time, id int64) { s.Delete(at, id) }
+	notes := func(s *chatwootsim.Server, at time.Time, id int64) { s.AgentNotes(at, id) }
+
+	tests := []struct {
+		name string
+		acts []act
+		want ledger.Outcome
+		at   float64 // minutes after it was opened; the decision
+	}{
+		{"answered in time", []act{{minutes(12), replies}}, ledger.Met, 12},
+		{"answered at the last moment", []act{{minutes(30) - time.Second, replies}}, ledger.Met, 30 - 1.0/60},
+		{"answered just too late", []act{{minutes(30) + time.Second, replies}}, ledger.Breached, 30},
+		{"answered long after", []act{{minutes(45), replies}}, ledger.Breached, 30},
+		{"never answered", nil, ledger.Breached, 30},
+		{"two answers at once", []act{{minutes(9), twice}}, ledger.Met, 9},
+		{"answered and resolved between two polls", []act{{minutes(5), replies}, {minutes(5) + time.Second, status("resolved")}}, ledger.Met, 5},
+		{"two answers at once, and resolved", []act{{minutes(5), twice}, {minutes(5) + time.Second, status("resolved")}}, ledger.Met, 5},
+		{"opened and resolved between two polls", []act{{opened + time.Second, status("resolved")}}, ledger.Excluded, 1.0 / 60},
+		{"resolved in time, unanswered", []act{{minutes(20), status("resolved")}}, ledger.Excluded, 20},
+		{"resolved just in time", []act{{minutes(30) - time.Second, status("resolved")}}, ledger.Excluded, 30 - 1.0/60},
+		{"resolved too late", []act{{minutes(31), status("resolved")}}, ledger.Breached, 30},
+		{"snoozed and never answered", []act{{minutes(20), status("snoozed")}}, ledger.Breached, 30},
+		{"snoozed and answered in time", []act{{minutes(10), status("snoozed")}, {minutes(15), replies}}, ledger.Met, 15},
+		{"snoozed, back, and answered", []act{{minutes(10), status("snoozed")}, {minutes(15), status("open")}, {minutes(29), replies}}, ledger.Met, 29},
+		{"given to a bot and never answered", []act{{minutes(10), status("pending")}}, ledger.Breached, 30},
+		{"only a note", []act{{minutes(10), notes}}, ledger.Breached, 30},
+		{"deleted in time", []act{{minutes(10), deletes}}, ledger.Excluded, -1},
+		{"deleted just in time", []act{{minutes(30) - time.Second, deletes}}, ledger.Excluded, -1},
+		{"deleted too late", []act{{minutes(31), deletes}}, ledger.Breached, 30},
+		{"snoozed and deleted", []act{{minutes(10), status("snoozed")}, {minutes(15), deletes}}, ledger.Excluded, -1},
+	}
+	for _, version := range []chatwootsim.Version{chatwootsim.V42, chatwootsim.V415} {
+		t.Run(string(version), func(t *testing.T) {
+			kept := newChronicle(t)
+			ids := make([]int64, len(tests))
+			play := &scene{}
+			var r *rig
+			clock := newClock(0)
+			r = newRig(t, rigOptions{
+				clock: clock, sim: chatwootsim.Options{Version: version}, ledger: kept,
+				prepare: func(s *chatwootsim.Server) {
+					play.now = clock.ServerNow
+					for i, tt := range tests {
+						play.events = append(play.events, event{start.Add(opened), func(at time.Time) {
+							ids[i] = s.CustomerOpens(at, s.Inboxes()[0], "Hello?")
+						}})
+						for _, a := range tt.acts {
+							play.events = append(play.events, event{start.Add(a.after), func(at time.Time) { a.do(s, at, ids[i]) }})
+						}
+					}
+					slices.SortStableFunc(play.events, func(a, b event) int { return a.at.Compare(b.at) })
+				},
+				around: func(h http.Handler) http.Handler { play.Handler = h; return play },
+			})
+			for r.Now().Before(start.Add(4 * time.Hour)) {
+				r.next()
+			}
+			kept.mu.Lock()
+			defer kept.mu.Unlock()
+			for i, tt := range tests {
+				got := kept.outcomes[ids[i]]
+				want := start.Add(minutes(tt.at))
+				if got.Outcome != tt.want || tt.at >= 0 && got.at.Sub(want).Abs() > 1100*time.Millisecond {
+					t.Errorf("%s: %s at %v, want %s at %v", tt.name, got.Outcome, got.at, tt.want, want)
+				}
+			}
+			if len(kept.running) > 0 {
+				t.Errorf("still running: %+v", kept.running)
+			}
+		})
+	}
+}
+
+// truths returns the first outcomes that the rules give to what really
+// happened, but for hand-offs that nobody was there to see, and for deleted
+// conversations: TestEveryOutcomeIsObserved has those.
+func truths(sim *chatwootsim.Server, now time.Time, watched func(time.Time) bool) map[int64]outcome {
+	want := map[int64]outcome{}
+	for _, tr := range sim.Truth() {
+		begin := tr.CreatedAt.Truncate(time.Second)
+		if tr.CustomerAt.IsZero() || !tr.DeletedAt.IsZero() || tr.BornPending && !watched(tr.HandoffAt) {
+			continue
+		}
+		if tr.CustomerAt.Sub(tr.CreatedAt) > 10*time.Second {
+			begin = tr.CustomerAt
+		}
+		if tr.HandoffAt.After(begin) {
+			begin = tr.HandoffAt
+		}
+		deadline := begin.Add(halfHour.Target)
+		reply := tr.ReplyAt.Truncate(time.Second)
+		end := tr.FirstResolvedAt
+		switch {
+		case !end.IsZero() && !end.After(deadline) && (tr.ReplyAt.IsZero() || tr.ReplyAt.After(end)):
+			want[tr.ID] = outcome{ledger.Excluded, end}
+		case !tr.ReplyAt.IsZero() && !reply.After(deadline):
+			want[tr.ID] = outcome{ledger.Met, reply}
+		case deadline.Before(now.Add(-time.Minute)):
+			want[tr.ID] = outcome{ledger.Breached, deadline}
+		}
+	}
+	return want
+}
+
+func (c *chronicle) compare(want map[int64]outcome, since time.Time) {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for id, w := range want {
+		got, ok := c.outcomes[id]
+		if w.at.Before(since) {
+			continue
+		}
+		n++
+		if !ok || got.Outcome != w.Outcome || got.at.Sub(w.at).Abs() > 2*time.Second {
+			c.t.Errorf("conversation %d: %s at %v, want %s at %v", id, got.Outcome, got.at, w.Outcome, w.at)
+		}
+	}
+	if n < 20 {
+		c.t.Errorf("%d outcomes prove little", n)
+	}
+}
+
+// For hours of traffic, with the process ended and begun again in between, the
+// outcomes are those that the rules give to what really happened.
+func TestOutcomesFollowTrafficAcrossRestarts(t *testing.T) {
+	for _, version := range []chatwootsim.Version{chatwootsim.V42, chatwootsim.V415} {
+		t.Run(string(version), func(t *testing.T) {
+			clock := newClock(0)
+			kept := newChronicle(t)
+			type span struct{ from, to time.Time }
+			var spans []span
+			watched := func(t time.Time) bool {
+				return slices.ContainsFunc(spans, func(s span) bool { return t.After(s.from) && t.Before(s.to) })
+			}
+			var sim *chatwootsim.Server
+			for process := range 4 {
+				t.Run("", func(t *testing.T) {
+					kept.t = t
+					o := rigOptions{clock: clock, ledger: kept, chatwoot: sim, sim: chatwootsim.Options{Version: version, Seed: 11}}
+					if process == 0 {
+						o.prepare = func(s *chatwootsim.Server) { s.Start(chatwootsim.Traffic{ArrivalsPerHour: 60, SlowShare: 0.1}) }
+					}
+					r := newRig(t, o)
+					sim = r.sim
+					began := clock.Now()
+					r.settled()
+					for until := clock.Now().Add(70 * time.Minute); clock.Now().Before(until); {
+						r.next()
+					}
+					spans = append(spans, span{began, clock.Now()})
+					kept.compare(truths(sim, clock.ServerNow(), watched), start.Add(-2*time.Hour))
+				})
+				clock.pass(40 * time.Minute) // nobody watches
+				kept = kept.next()
+			}
+			sim.Close()
+		})
+	}
+}
+
+// A ledger that cannot be read at the start takes nothing away, and catches up
+// when it can.
+func TestLedgerThatComesLate(t *testing.T) {
+	kept := newChronicle(t)
+	kept.err = errors.New("the database is down")
+	r := newRig(t, rigOptions{ledger: kept, sim: chatwootsim.Options{Seed: 3}, prepare: func(s *chatwootsim.Server) {
+		s.Start(chatwootsim.Traffic{ArrivalsPerHour: 60})
+	}})
+	defer r.sim.Close()
+	began := r.Now()
+	r.settled()
+	for r.Now().Before(began.Add(time.Hour)) {
+		r.next()
+	}
+	r.compare(r.settled())
+	kept.mu.Lock()
+	if len(kept.outcomes) > 0 {
+		t.Errorf("%d outcomes before the ledger could be read", len(kept.outcomes))
+	}
+	kept.err = nil
+	kept.mu.Unlock()
+	for r.Now().Before(began.Add(2 * time.Hour)) {
+		r.next()
+	}
+	kept.compare(truths(r.sim, r.ServerNow(), func(t time.Time) bool { return t.After(began) && t.Before(r.Now()) }), began.Add(-2*time.Hour))
+}
+
+// Whoever asks for the outcome of a conversation that left must be answered
+// sooner or later, whatever Chatwoot's faults.
+func TestOutcomesOutliveFaults(t *testing.T) {
+	kept := newChronicle(t)
+	r := newRig(t, rigOptions{ledger: kept, sim: chatwootsim.Options{Seed: 5}, prepare: func(s *chatwootsim.Server) {
+		s.Start(chatwootsim.Traffic{ArrivalsPerHour: 60, SlowShare: 0.1})
+	}})
+	defer r.sim.Close()
+	began := r.Now()
+	r.settled()
+	for _, f := range []chatwootsim.Fault{
+		{Kind: chatwootsim.FaultStatus, Status: 503}, {Kind: chatwootsim.FaultUnauthorized}, {Kind: chatwootsim.FaultHTML},
+	} {
+		end := r.sim.Inject(f)
+		for until := r.Now().Add(15 * time.Minute); r.Now().Before(until); {
+			r.next()
+		}
+		end()
+		for until := r.Now().Add(15 * time.Minute); r.Now().Before(until); {
+			r.next()
+		}
+	}
+	kept.compare(truths(r.sim, r.ServerNow(), func(time.Time) bool { return false }), began.Add(-2*time.Hour))
+}
