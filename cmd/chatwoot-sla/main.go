@@ -49,6 +49,8 @@ type commands struct {
 	Check   checkCommand   `cmd:"" help:"Check once that Chatwoot is up. Exits 0: up, 1: not configured, 2: health failed, 3: API failed, 4: both."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Healthcheck healthcheckCommand `cmd:"" hidden:"" help:"Exit 0 if the daemon on LISTEN_ADDR answers."`
 }
 
 // run executes the command line and returns the exit status.

@@ -36,8 +36,15 @@ type Daemon struct {
 // Start runs a Daemon until the test ends. Settings are NAME=value.
 func Start(t testing.TB, settings ...string) *Daemon {
 	t.Helper()
+	return StartWith(t, func(*chatwootsim.Server) {}, settings...)
+}
+
+// StartWith runs a Daemon that finds what prepare has put into Chatwoot.
+func StartWith(t testing.TB, prepare func(*chatwootsim.Server), settings ...string) *Daemon {
+	t.Helper()
 	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &bytes.Buffer{}}
 	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true})
+	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
 	loaded, err := config.Load(config.Options{Environ: append([]string{
 		"CHATWOOT_BASE_URL=" + server.URL,
@@ -74,6 +81,15 @@ func Start(t testing.TB, settings ...string) *Daemon {
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return d
+}
+
+// EveryLevel prepares one waiting customer at each level of an SLA of 30
+// minutes. They stay there for at least three minutes.
+func EveryLevel(sim *chatwootsim.Server) {
+	inbox, now := sim.Inboxes()[0], time.Now()
+	for _, waited := range []time.Duration{time.Minute, 16 * time.Minute, 26 * time.Minute, 31 * time.Minute} {
+		sim.CustomerOpens(now.Add(-waited), inbox, "")
+	}
 }
 
 // Stop ends the daemon, if it runs, and returns what its Run returned.
