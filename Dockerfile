@@ -36,7 +36,8 @@ EXPOSE 9642
 # The user "nonroot", by number: Kubernetes cannot tell that a name is not root.
 USER 65532:65532
 
-# No HEALTHCHECK: there is no shell or curl to run one. Let the orchestrator ask
-# GET /healthz.
+# Whether the daemon answers, not whether Chatwoot is up. Kubernetes ignores it
+# and asks GET /healthz itself.
+HEALTHCHECK --start-period=30s CMD ["/chatwoot-sla", "healthcheck"]
 ENTRYPOINT ["/chatwoot-sla"]
 CMD ["serve"]

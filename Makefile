@@ -5,17 +5,19 @@ SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 GOLANGCI_LINT := go tool -modfile=tools/lint/go.mod golangci-lint
-SCRIPTS := $(wildcard deploy/*.sh) tools/deps tools/fuzz
+SCRIPTS := $(wildcard deploy/*.sh) alerts/render tools/deps tools/fuzz
 FUZZTIME ?= 10s
 
 # What tests and checks call besides Go, as command:package of Debian.
 # build-essential: the race detector needs a C compiler and its headers.
-DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git
+# busybox: the shell of Alertmanager's image.
+DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git busybox:busybox \
+	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager
 
-.PHONY: help demo run build deps test bench fuzz lint fmt check clean
+.PHONY: help demo run build deps test test-newest bench fuzz lint fmt check clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Run against a simulated Chatwoot; needs no configuration
 	go run ./cmd/chatwoot-sla demo
@@ -31,6 +33,13 @@ deps: ## Install what tests call (as root on Debian), or name what is missing
 
 test: deps ## Run all tests with the race detector
 	go test -race ./...
+
+# Debian's are years old; these are what new installations run. The service
+# discovery that is left out is most of Prometheus, and no test has a cloud.
+test-newest: deps ## Test alerting on Prometheus 3 and Alertmanager 0.31
+	go build -C tools/prometheus -tags remove_all_sd -trimpath -o '$(CURDIR)/bin/newest/' tool
+	go build -C tools/alertmanager -trimpath -o '$(CURDIR)/bin/newest/' tool
+	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./internal/e2e/...
 
 bench: ## Measure what is promised about speed and memory
 	go run ./internal/bench -write docs/benchmarks.md

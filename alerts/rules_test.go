@@ -117,6 +117,9 @@ func vet(t *testing.T, file string) []error {
 	known["ALERTS_FOR_STATE"] = []string{"alertname"}
 	var problems []error
 	for _, r := range readRules(t, file) {
+		if r.Record != "" {
+			known[r.Record] = nil // it may read what it recorded last
+		}
 		labels, err := known.Labels(r.Expr)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s%s: %w", r.Record, r.Alert, err))

@@ -36,29 +36,35 @@ const (
 var layout = map[string]allowance{
 	"internal/sla":         {},
 	"internal/calendar":    {},
+	"internal/ledger":      {ours: []string{"sla"}, theirs: []string{client, zap}},
+	"internal/report":      {ours: []string{"ledger"}, theirs: []string{"github.com/go-analyze/charts"}},
 	"internal/maintenance": {theirs: []string{"github.com/teambition/rrule-go"}},
 
 	"internal/chatwoot":           {theirs: []string{"golang.org/x/time"}},
-	"internal/monitor":            {ours: []string{"chatwoot", "sla"}, theirs: []string{"github.com/cenkalti/backoff", client, zap, "golang.org/x/sync"}},
+	"internal/monitor":            {ours: []string{"chatwoot", "ledger", "sla"}, theirs: []string{"github.com/cenkalti/backoff", client, zap, "golang.org/x/sync"}},
 	"internal/metrics":            {ours: []string{"sla"}, theirs: []string{client}},
 	"internal/health":             {theirs: []string{client, zap}},
 	"internal/health/healthcases": {},
-	"internal/web":                {ours: []string{"sla"}, theirs: []string{zap}},
+	"internal/web":                {ours: []string{"report", "sla"}, theirs: []string{zap}},
 	"internal/config":             {ours: []string{"calendar", "maintenance"}, theirs: []string{"github.com/caarlos0/env", "github.com/joho/godotenv"}},
 	"internal/chatwootsim":        {},
 
 	"internal/app": {
-		ours:   []string{"calendar", "chatwoot", "config", "health", "maintenance", "metrics", "monitor", "sla", "web"},
+		ours:   []string{"calendar", "chatwoot", "config", "health", "ledger", "maintenance", "metrics", "monitor", "report", "sla", "store", "web"},
 		theirs: anyModule,
 	},
 	"internal/bench": {
 		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "metrics", "monitor", "sla"},
 		theirs: anyModule,
 	},
-	"internal/apptest":  {ours: []string{"app", "chatwootsim", "config"}, theirs: []string{zap}, testing: true},
-	"internal/promtest": {theirs: anyModule, testing: true},
+	"internal/store": {ours: []string{"ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
+
+	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},
+	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
+	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config"}, theirs: []string{zap}, testing: true},
+	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
-		ours:   []string{"app", "chatwootsim", "config", "health"},
+		ours:   []string{"app", "chatwootsim", "config", "health", "report"},
 		theirs: anyModule,
 	},
 }

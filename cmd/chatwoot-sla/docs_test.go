@@ -19,7 +19,9 @@ func TestReadmeListsTheCommands(t *testing.T) {
 		listed = append(listed, string(m[1]))
 	}
 	for _, c := range kong.Must(&commands{}).Model.Children {
-		there = append(there, c.Name)
+		if !c.Hidden {
+			there = append(there, c.Name)
+		}
 	}
 	slices.Sort(listed)
 	slices.Sort(there)

@@ -51,6 +51,8 @@ type commands struct {
 	Backup  backupCommand  `cmd:"" help:"Copy the database to a file, also while the daemon runs."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Healthcheck healthcheckCommand `cmd:"" hidden:"" help:"Exit 0 if the daemon on LISTEN_ADDR answers."`
 }
 
 // run executes the command line and returns the exit status.

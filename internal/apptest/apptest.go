@@ -36,15 +36,26 @@ type Daemon struct {
 // Start runs a Daemon until the test ends. Settings are NAME=value.
 func Start(t testing.TB, settings ...string) *Daemon {
 	t.Helper()
-	return StartAt(t, nil, settings...)
+	return start(t, nil, func(*chatwootsim.Server) {}, settings)
 }
 
-// StartAt is Start by another clock, Chatwoot's and the daemon's; nil: this
-// machine's.
+// StartAt is Start by another clock, Chatwoot's and the daemon's.
 func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
+	t.Helper()
+	return start(t, now, func(*chatwootsim.Server) {}, settings)
+}
+
+// StartWith runs a Daemon that finds what prepare has put into Chatwoot.
+func StartWith(t testing.TB, prepare func(*chatwootsim.Server), settings ...string) *Daemon {
+	t.Helper()
+	return start(t, nil, prepare, settings)
+}
+
+func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server), settings []string) *Daemon {
 	t.Helper()
 	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &bytes.Buffer{}}
 	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: now})
+	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
 	loaded, err := config.Load(config.Options{Environ: append([]string{
 		"CHATWOOT_BASE_URL=" + server.URL,
@@ -52,6 +63,7 @@ func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
 		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID),
 		"LISTEN_ADDR=127.0.0.1:0",
 		"ARTIFACTS_DIR=" + d.Artifacts,
+		"DATA_DIR=" + t.TempDir(),
 		"POLL_INTERVAL=5s",
 		"HEALTH_INTERVAL=10s",
 	}, settings...)})
@@ -81,6 +93,15 @@ func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return d
+}
+
+// EveryLevel prepares one waiting customer at each level of an SLA of 30
+// minutes. They stay there for at least three minutes.
+func EveryLevel(sim *chatwootsim.Server) {
+	inbox, now := sim.Inboxes()[0], time.Now()
+	for _, waited := range []time.Duration{time.Minute, 16 * time.Minute, 26 * time.Minute, 31 * time.Minute} {
+		sim.CustomerOpens(now.Add(-waited), inbox, "")
+	}
 }
 
 // Stop ends the daemon, if it runs, and returns what its Run returned.

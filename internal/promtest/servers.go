@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ func StartPrometheus(t testing.TB, dir, configuration string) *Prometheus {
 			"--storage.tsdb.path=" + filepath.Join(dir, "prometheus"),
 			"--web.listen-address=" + addr,
 			"--web.enable-lifecycle",
+			"--enable-feature=expand-external-labels", // always on from 3.0
 		}
 	})
 	client, err := api.NewClient(api.Config{Address: s.URL})
@@ -41,6 +43,38 @@ func StartPrometheus(t testing.TB, dir, configuration string) *Prometheus {
 		t.Fatal(err)
 	}
 	return &Prometheus{Server: s, api: promv1.NewAPI(client)}
+}
+
+// Watch is a Prometheus configuration for one target.
+type Watch struct {
+	Target       string        // URL of what is scraped, at /metrics
+	Every        time.Duration // between scrapes, and between evaluations of Rules
+	Rules        string        // file; empty: none
+	Alertmanager string        // host:port; empty: none
+}
+
+// StartWatching starts a Prometheus and waits until it has scraped its target
+// twice, so that rates have values.
+func StartWatching(t testing.TB, w Watch) *Prometheus {
+	t.Helper()
+	var c strings.Builder
+	fmt.Fprintf(&c, "global: {scrape_interval: %[1]s, evaluation_interval: %[1]s}\n", w.Every)
+	fmt.Fprintf(&c, "scrape_configs:\n- job_name: chatwoot-sla\n  static_configs: [{targets: [%q]}]\n", strings.TrimPrefix(w.Target, "http://"))
+	if w.Rules != "" {
+		fmt.Fprintf(&c, "rule_files: [%q]\n", w.Rules)
+	}
+	if w.Alertmanager != "" {
+		fmt.Fprintf(&c, "alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", w.Alertmanager)
+	}
+	p := StartPrometheus(t, t.TempDir(), c.String())
+	Await(t, time.Minute, "two scrapes of "+w.Target, func() error {
+		v, err := p.Query("sum_over_time(up[1h])")
+		if err == nil && (len(v) == 0 || v[0].Value < 2) {
+			err = fmt.Errorf("so far: %v", v)
+		}
+		return err
+	})
+	return p
 }
 
 // Query evaluates an expression now. The error is for an expression that
@@ -66,6 +100,18 @@ func (p *Prometheus) Rules() (promv1.RulesResult, error) {
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
 	defer cancel()
 	return p.api.Rules(ctx, nil)
+}
+
+// RenderAlertmanager fills in alerts/alertmanager.yml with settings, NAME=value,
+// and returns the file that Alertmanager reads. It stands in dir.
+func RenderAlertmanager(t testing.TB, dir string, settings ...string) (file string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(Root(t), "alerts", "render"), dir)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, settings...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("alerts/render: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "alertmanager.yml")
 }
 
 // StartAlertmanager starts an Alertmanager with a configuration file that is

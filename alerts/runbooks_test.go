@@ -1,0 +1,119 @@
+package alerts_test
+
+import (
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/promtest"
+)
+
+// listensAt is where the pages take the monitor to listen.
+const listensAt = "http://localhost:9642"
+
+// elsewhere are the commands that need a machine on which the monitor is
+// installed.
+var elsewhere = []string{"systemctl", "journalctl"}
+
+// At three in the morning nobody corrects a command. Each runs here as it is
+// printed, beside a monitor that works.
+func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
+	root := promtest.Root(t)
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "chatwoot-sla")
+	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root, "cmd", "chatwoot-sla")).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	daemon := apptest.StartWith(t, apptest.EveryLevel)
+	daemon.Await("/metrics", "chatwoot_sla_evidence_last_write_timestamp_seconds [1-9]")
+	daemon.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")
+	for name, target := range map[string]string{"artifacts": daemon.Artifacts, "deploy": filepath.Join(root, "deploy")} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chatwoot := httptest.NewServer(daemon.Sim)
+	defer chatwoot.Close()
+	environ := append(
+		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+chatwoot.URL, "CHATWOOT_TOKEN="+apptest.Token,
+		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID),
+	)
+
+	for page, text := range readPages(t) {
+		t.Run(page, func(t *testing.T) {
+			commands := regexp.MustCompile("(?s)## First three commands\n\n```sh\n(.*?)\n```\n").FindStringSubmatch(text)
+			if commands == nil || strings.Count(commands[1], "\n") != 2 {
+				t.Fatal("the page does not begin with three commands")
+			}
+			for line := range strings.SplitSeq(commands[1], "\n") {
+				program, _, _ := strings.Cut(line, " ")
+				if slices.Contains(elsewhere, program) {
+					continue
+				}
+				cmd := exec.Command("sh", "-c", strings.ReplaceAll(line, listensAt, daemon.URL))
+				cmd.Dir, cmd.Env = dir, environ
+				if out, err := cmd.CombinedOutput(); err != nil || len(out) == 0 {
+					t.Errorf("%s: %v\n%s", line, err, out)
+				}
+			}
+		})
+	}
+}
+
+func TestRunbookIndexNamesEveryPage(t *testing.T) {
+	index, err := os.ReadFile("../docs/runbooks/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page := range readPages(t) {
+		if !strings.Contains(string(index), "("+page+".md)") {
+			t.Errorf("docs/runbooks/README.md does not link to %s.md", page)
+		}
+	}
+}
+
+// Pages lead on to other files, which must be there.
+func TestLinksOfTheRunbookPagesLeadSomewhere(t *testing.T) {
+	pages := readPages(t)
+	for _, other := range []string{"README", "../alerts"} {
+		text, err := os.ReadFile("../docs/runbooks/" + other + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[other] = string(text)
+	}
+	for page, text := range pages {
+		file := filepath.Join("../docs/runbooks", page+".md")
+		for _, m := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+// readPages returns the text of each alert's page.
+func readPages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("../docs/runbooks/Chatwoot*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no runbook pages (%v)", err)
+	}
+	pages := make(map[string]string, len(files))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[strings.TrimSuffix(filepath.Base(f), ".md")] = string(text)
+	}
+	return pages
+}
