@@ -48,6 +48,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Watch a simulated Chatwoot; needs no configuration."`
 	Check   checkCommand   `cmd:"" help:"Check once that Chatwoot is up. Exits 0: up, 1: not configured, 2: health failed, 3: API failed, 4: both."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
+	Webhook webhookCommand `cmd:"" help:"Set up webhooks, and find out why they do not arrive."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
