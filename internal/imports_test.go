@@ -46,6 +46,7 @@ var layout = map[string]allowance{
 	"internal/health":             {theirs: []string{client, zap}},
 	"internal/health/healthcases": {},
 	"internal/web":                {ours: []string{"report", "sla"}, theirs: []string{zap}},
+	"internal/webhook":            {ours: []string{"chatwoot"}, theirs: []string{client, zap}},
 	"internal/config":             {ours: []string{"calendar", "maintenance"}, theirs: []string{"github.com/caarlos0/env", "github.com/joho/godotenv"}},
 	"internal/chatwootsim":        {},
 
@@ -64,7 +65,7 @@ var layout = map[string]allowance{
 	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
-		ours:   []string{"app", "chatwootsim", "config", "health", "report"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "report", "webhook"},
 		theirs: anyModule,
 	},
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -300,7 +301,7 @@ func TestExampleWebhooks(t *testing.T) {
 		{
 			file: "webhook_conversation_updated_assignment",
 			want: chatwoot.Event{
-				Name: "conversation_updated", AccountID: 3,
+				Name: "conversation_updated", AccountID: 3, Assigned: true,
 				Conversation: conversation(func(c *chatwoot.Conversation) {
 					c.UpdatedAt, c.LastActivityAt = at(9, 22, 7, 118020*time.Microsecond), at(9, 20, 0, 0)
 					c.Assignee, c.AssigneeType = "Tomas Lindqvist", "User"
@@ -372,8 +373,12 @@ func TestConversationFieldInEveryEncoding(t *testing.T) {
 	newest := func(c chatwoot.Conversation) any { return c.Newest }
 	spoken := func(c chatwoot.Conversation) any { return c.Spoken }
 	none := (*chatwoot.Preview)(nil)
-	message := func(extra string) string {
-		return `{"id":91004,"message_type":1,"content_type":"text","created_at":1782119671,"private":false` + extra + `}`
+	message := func(change string) string { // change is one member, or nothing
+		m := members{"id": `91004`, "message_type": `1`, "content_type": `"text"`, "created_at": `1782119671`, "private": `false`}
+		if key, raw, ok := strings.Cut(change, ":"); ok {
+			m = m.with(strings.Trim(key, `"`), raw)
+		}
+		return m.String()
 	}
 	preview := func(change func(*chatwoot.Preview)) *chatwoot.Preview {
 		p := chatwoot.Preview{Kind: chatwoot.Outgoing, ContentType: "text", CreatedAt: second}
@@ -460,31 +465,31 @@ func TestConversationFieldInEveryEncoding(t *testing.T) {
 		{"spoken, null", "last_non_activity_message", `null`, spoken, none},
 		{"spoken, absent as in webhooks", "last_non_activity_message", missing, spoken, none},
 		{
-			"spoken, a private note", "last_non_activity_message", message(`,"private":true`),
+			"spoken, a private note", "last_non_activity_message", message(`"private":true`),
 			spoken, preview(func(p *chatwoot.Preview) { p.Private = true }),
 		},
 		{
-			"spoken, a campaign", "last_non_activity_message", message(`,"additional_attributes":{"campaign_id":12}`),
+			"spoken, a campaign", "last_non_activity_message", message(`"additional_attributes":{"campaign_id":12}`),
 			spoken, preview(func(p *chatwoot.Preview) { p.Campaign = true }),
 		},
 		{
-			"spoken, no campaign", "last_non_activity_message", message(`,"additional_attributes":{"campaign_id":null}`),
+			"spoken, no campaign", "last_non_activity_message", message(`"additional_attributes":{"campaign_id":null}`),
 			spoken, preview(func(*chatwoot.Preview) {}),
 		},
 		{
-			"spoken, attributes are null", "last_non_activity_message", message(`,"additional_attributes":null`),
+			"spoken, attributes are null", "last_non_activity_message", message(`"additional_attributes":null`),
 			spoken, preview(func(*chatwoot.Preview) {}),
 		},
 		{
-			"spoken, a content type of tomorrow", "last_non_activity_message", message(`,"content_type":"hologram"`),
+			"spoken, a content type of tomorrow", "last_non_activity_message", message(`"content_type":"hologram"`),
 			spoken, preview(func(p *chatwoot.Preview) { p.ContentType = "hologram" }),
 		},
 		{
-			"spoken, a message type of tomorrow", "last_non_activity_message", message(`,"message_type":9`),
+			"spoken, a message type of tomorrow", "last_non_activity_message", message(`"message_type":9`),
 			spoken, preview(func(p *chatwoot.Preview) { p.Kind = chatwoot.UnknownKind }),
 		},
 		{
-			"spoken, its time as ISO", "last_non_activity_message", message(`,"created_at":` + iso),
+			"spoken, its time as ISO", "last_non_activity_message", message(`"created_at":` + iso),
 			spoken, preview(func(p *chatwoot.Preview) { p.CreatedAt = millis }),
 		},
 	}
@@ -625,6 +630,7 @@ func TestDecodeEventAcrossVersionsAndKinds(t *testing.T) {
 		{"a conversation event before 4.14.2 names no account", conversation.with("event", `"conversation_created"`), 0, false, true},
 		{"a conversation event names its account", conversation.with("event", `"conversation_updated"`).with("account", `{"id":3}`), 3, false, true},
 		{"the account is null", conversation.with("event", `"conversation_updated"`).with("account", `null`), 0, false, true},
+		{"changes that are no list", conversation.with("event", `"conversation_updated"`).with("changed_attributes", `{"team_id":[1,2]}`), 0, false, true},
 		{"an event that only agent bots get", conversation.with("event", `"conversation_opened"`), 0, false, true},
 		{"a message event", message.with("event", `"message_updated"`).with("account", `{"id":3}`), 3, true, true},
 		{"typing", members{"event": `"conversation_typing_on"`, "conversation": conversation.String(), "account": `{"id":3}`}, 3, false, false},
@@ -633,6 +639,7 @@ func TestDecodeEventAcrossVersionsAndKinds(t *testing.T) {
 		{"an automation", conversation.with("event", `"automation_event.message_created"`), 0, false, false},
 		{"a macro", conversation.with("event", `"macro.executed"`), 0, false, false},
 		{"an event of tomorrow", members{"event": `"hologram_projected"`, "id": `"uuid"`}, 0, false, false},
+		{"an event of tomorrow about a conversation", members{"event": `"conversation_hummed"`, "id": `"uuid"`}, 0, false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -670,6 +677,11 @@ func TestDecodeEventRefuses(t *testing.T) {
 		{"a message whose conversation has no id", `{"event":"message_created","id":1,"created_at":1,"conversation":{"status":"open","created_at":1}}`},
 		{"a conversation without status", `{"event":"conversation_updated","id":1,"created_at":1}`},
 		{"a time that is none", `{"event":"conversation_updated","id":1,"status":"open","created_at":1,"waiting_since":"soon"}`},
+		{"a member that comes twice", `{"event":"contact_created","event":"contact_created"}`},
+		{"a member that comes twice, once escaped", `{"event":"contact_created","\u0065vent":"contact_created"}`},
+		{"a member that comes twice far below", `{"event":"contact_created","a":[{"b":{"c":1,"c":1}}]}`},
+		{"text that is not UTF-8", "{\"event\":\"contact_created\",\"name\":\"\xff\"}"},
+		{"nesting without end", `{"event":"contact_created","a":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`},
 	}
 	for _, tt := range tests {
 		if e, err := chatwoot.DecodeEvent([]byte(tt.body)); err == nil {

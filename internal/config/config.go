@@ -50,6 +50,14 @@ type Config struct {
 	MaintenanceDuration time.Duration     `env:"MAINTENANCE_DURATION" envDefault:"2h" min:"1m" doc:"How long planned maintenance takes, 1m or more"`
 	ReportZone          Zone              `env:"REPORT_TIMEZONE" envDefault:"UTC" doc:"Time zone in which reports are written, such as Europe/Berlin"`
 
+	WebhookListenAddr    string `env:"WEBHOOK_LISTEN_ADDR" envDefault:"127.0.0.1:9643" doc:"Address at which webhooks are received, as host:port; nothing else is served there"`
+	WebhookSecret        Secret `env:"CHATWOOT_WEBHOOK_SECRET" doc:"Secret of the webhook in Chatwoot; while it is changed, the old and the new one with a comma between them"`
+	WebhookSignature     string `env:"CHATWOOT_WEBHOOK_SIGNATURE" envDefault:"timestamped" oneof:"timestamped body none" doc:"What is signed: timestamped (Chatwoot 4.12 and later), body, or none for servers that do not sign"`
+	WebhookPathToken     Secret `env:"CHATWOOT_WEBHOOK_PATH_TOKEN" doc:"Last part of the address of webhooks, 16 letters and digits or more; none needs it"`
+	WebhookMaxBytes      int64  `env:"WEBHOOK_MAX_BYTES" envDefault:"8388608" min:"65536" max:"67108864" doc:"Longest webhook to accept, in bytes, 65536 to 67108864"`
+	WebhookForwardURL    string `env:"WEBHOOK_FORWARD_URL" doc:"Another service of yours that is sent every processed webhook, signed again"`
+	WebhookForwardSecret Secret `env:"WEBHOOK_FORWARD_SECRET" doc:"Secret that forwarded webhooks are signed with, not the one of Chatwoot's; WEBHOOK_FORWARD_URL needs it"`
+
 	ListenAddr        string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:9642" doc:"Address of the page, the API and /metrics, as host:port; the container image sets its own"`
 	WebConfigFile     string        `env:"WEB_CONFIG_FILE" doc:"File with TLS and basic authentication, in Prometheus' web configuration format"`
 	MetricsMaxInboxes int           `env:"METRICS_MAX_INBOXES" envDefault:"50" min:"1" doc:"Inboxes with metrics of their own, 1 or more; the rest is inbox other"`
@@ -167,6 +175,17 @@ func (s Secret) Reveal() string {
 		return ""
 	}
 	return *s.text
+}
+
+// Parts returns the credentials in a comma-separated list of them.
+func (s Secret) Parts() []string {
+	var parts []string
+	for part := range strings.SplitSeq(s.Reveal(), ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 // String returns "[set]", or "" if s is not set.

@@ -80,7 +80,10 @@ func TestDocNamesEveryLimit(t *testing.T) {
 
 func TestEveryFormIsDocumented(t *testing.T) {
 	example, docs := read(t, examplePath), read(t, docsPath)
-	for _, name := range []string{"CHATWOOT_API_TOKEN", "CHATWOOT_TOKEN_FILE", "CHATWOOT_API_TOKEN_FILE", "CHATWOOT_EMBED_TOKEN_FILE"} {
+	for _, name := range []string{
+		"CHATWOOT_API_TOKEN", "CHATWOOT_TOKEN_FILE", "CHATWOOT_API_TOKEN_FILE", "CHATWOOT_EMBED_TOKEN_FILE",
+		"CHATWOOT_WEBHOOK_SECRET_FILE", "CHATWOOT_WEBHOOK_PATH_TOKEN_FILE", "WEBHOOK_FORWARD_SECRET_FILE",
+	} {
 		word := regexp.MustCompile(`\b` + name + `\b`)
 		if !word.MatchString(example) || !word.MatchString(docs) {
 			t.Errorf("%s is missing from %s or %s", name, examplePath, docsPath)

@@ -60,8 +60,10 @@ func Load(o Options) (*Loaded, error) {
 			values[v.name] = found[i].text + v.unit
 		}
 		if v.secret {
-			secrets = append(secrets, found[i].text)
-			secrets = append(secrets, v.direct(layers)...)
+			for _, text := range append(v.direct(layers), found[i].text) {
+				secrets = append(secrets, text)
+				secrets = append(secrets, NewSecret(text).Parts()...)
+			}
 		}
 	}
 	hide := newReplacer(secrets)
@@ -87,7 +89,7 @@ func Load(o Options) (*Loaded, error) {
 			mistakes = append(mistakes, Mistake{v.name, fmt.Sprintf("%q %s", shown, f.wrong), f.fix})
 		}
 	}
-	l.warnings = warnings(l.BaseURL, dotenv, vars)
+	l.warnings = append(l.unwise(), misspelt(dotenv, vars)...)
 
 	if len(mistakes) == 0 {
 		return l, nil
@@ -162,7 +164,7 @@ func (v variable) show(text string, hide *strings.Replacer) string {
 	if v.secret {
 		return NewSecret(text).String()
 	}
-	if v.field == "BaseURL" {
+	if v.field == "BaseURL" || v.field == "WebhookForwardURL" {
 		text = withoutCredentials(text)
 	}
 	text = hide.Replace(text)

@@ -133,8 +133,25 @@ func (c *Config) check(v variable, now time.Time) *valueError {
 		}
 	case "HealthPath":
 		return checkHealthPath(c.HealthPath)
-	case "ListenAddr":
-		return checkListenAddr(c.ListenAddr)
+	case "ListenAddr", "WebhookListenAddr":
+		if f := checkListenAddr(field.String(), v.fallback); f != nil {
+			return f
+		}
+		if v.field == "WebhookListenAddr" && c.WebhookListenAddr == c.ListenAddr && !strings.HasSuffix(c.ListenAddr, ":0") {
+			return &valueError{wrong: "is the value of LISTEN_ADDR, too", fix: "give webhooks an address of their own, such as " + v.fallback}
+		}
+	case "WebhookSecret":
+		return checkSecretList(c.WebhookSecret)
+	case "WebhookSignature":
+		if c.WebhookSignature == "none" && !c.WebhookPathToken.IsSet() {
+			return &valueError{wrong: "needs CHATWOOT_WEBHOOK_PATH_TOKEN", fix: "set that to the output of: openssl rand -hex 24"}
+		}
+	case "WebhookPathToken":
+		return checkPathToken(c.WebhookPathToken)
+	case "WebhookForwardURL":
+		return checkForward(c.WebhookForwardURL, c.WebhookForwardSecret)
+	case "WebhookForwardSecret":
+		return checkForwardSecret(c)
 	}
 	return nil
 }
@@ -313,14 +330,77 @@ func checkHealthPath(p string) *valueError {
 	return nil
 }
 
-func checkListenAddr(addr string) *valueError {
-	const example = "write it like 127.0.0.1:9642, or :9642 for every interface"
+// checkListenAddr judges an address; usual is one that is good.
+func checkListenAddr(addr, usual string) *valueError {
+	_, usualPort, _ := net.SplitHostPort(usual)
+	example := fmt.Sprintf("write it like %s, or :%s for every interface", usual, usualPort)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return &valueError{wrong: "is not host:port", fix: example}
 	}
 	if _, err = strconv.ParseUint(port, 10, 16); err != nil {
 		return &valueError{wrong: "does not end in a port from 0 to 65535", fix: example}
+	}
+	return nil
+}
+
+// checkSecretList is checkSecret for secrets with commas between them.
+func checkSecretList(s Secret) *valueError {
+	const fix = "write each secret once, with a comma between them and none at the ends"
+	parts := s.Parts()
+	for _, part := range parts {
+		if f := checkSecret(NewSecret(part)); f != nil {
+			return f
+		}
+	}
+	if len(parts) != strings.Count(s.Reveal(), ",")+1 {
+		return &valueError{wrong: "has an empty place between its commas", fix: fix}
+	}
+	return nil
+}
+
+// checkPathToken wants what can stand in an address as it is, and cannot be
+// guessed.
+func checkPathToken(s Secret) *valueError {
+	const shortest = 16
+	const fix = "set it to the output of: openssl rand -hex 24"
+	odd := func(r rune) bool { return !isWord(r) && r != '-' }
+	switch {
+	case strings.ContainsFunc(s.Reveal(), odd):
+		return &valueError{wrong: "contains more than letters, digits, - and _", fix: fix}
+	case len(s.Reveal()) < shortest:
+		return &valueError{wrong: fmt.Sprintf("is shorter than %d characters and could be guessed", shortest), fix: fix}
+	}
+	return nil
+}
+
+func checkForward(v string, secret Secret) *valueError {
+	const example = "write it like https://drafts.example.com/chatwoot"
+	u, err := url.Parse(v)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return &valueError{wrong: "is not an address that starts with https:// or http://", fix: example}
+	case u.User != nil:
+		return &valueError{wrong: "contains a user name or a password", fix: "remove what comes before the @, and the @; WEBHOOK_FORWARD_SECRET proves who sends"}
+	case u.Fragment != "":
+		return &valueError{wrong: "has a fragment", fix: "remove everything from the # on"}
+	case !secret.IsSet():
+		return &valueError{wrong: "needs WEBHOOK_FORWARD_SECRET", fix: "set that to the output of: openssl rand -hex 24, here and in the other service"}
+	}
+	return nil
+}
+
+// checkForwardSecret sees to it that who receives what we forward cannot send
+// it to us as Chatwoot's.
+func checkForwardSecret(c *Config) *valueError {
+	if f := checkSecret(c.WebhookForwardSecret); f != nil {
+		return f
+	}
+	if slices.Contains(c.WebhookSecret.Parts(), c.WebhookForwardSecret.Reveal()) {
+		return &valueError{
+			wrong: "is one of CHATWOOT_WEBHOOK_SECRET, so the other service could pass for Chatwoot",
+			fix:   "set it to the output of: openssl rand -hex 24, here and in the other service",
+		}
 	}
 	return nil
 }
@@ -337,12 +417,31 @@ func withoutCredentials(v string) string {
 	return v
 }
 
-// warnings returns what is allowed but unwise.
-func warnings(base *url.URL, dotenv map[string]string, vars []variable) []string {
+// unwise returns what is allowed and should not be.
+func (c *Config) unwise() []string {
 	var list []string
-	if base != nil && base.Scheme == "http" && !loopback(base.Hostname()) {
+	if c.BaseURL != nil && c.BaseURL.Scheme == "http" && !loopback(c.BaseURL.Hostname()) {
 		list = append(list, "CHATWOOT_BASE_URL is plain http: the token crosses the network unencrypted; use https")
 	}
+	unsigned := c.WebhookSignature == "none"
+	if unsigned {
+		list = append(list, "CHATWOOT_WEBHOOK_SIGNATURE is none: whoever learns the address of the webhooks can send some; from 4.12 on Chatwoot signs")
+	}
+	if unsigned && c.WebhookSecret.IsSet() {
+		list = append(list, "CHATWOOT_WEBHOOK_SECRET has no effect while CHATWOOT_WEBHOOK_SIGNATURE is none; remove one of them")
+	}
+	if (unsigned || c.WebhookSecret.IsSet()) && c.BaseURL != nil && nearby(c.BaseURL.Hostname()) {
+		list = append(list, "CHATWOOT_BASE_URL is on this machine or a private network: from 4.14 on Chatwoot sends webhooks to such addresses only with SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in its Sidekiq's environment")
+	}
+	if u, err := url.Parse(c.WebhookForwardURL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		list = append(list, "WEBHOOK_FORWARD_URL is plain http: what customers write crosses the network unencrypted; use https")
+	}
+	return list
+}
+
+// misspelt returns the names in a .env that look like settings and are none.
+func misspelt(dotenv map[string]string, vars []variable) []string {
+	var list []string
 	var known []string
 	for _, v := range vars {
 		known = append(known, v.forms()...)
@@ -363,7 +462,7 @@ func warnings(base *url.URL, dotenv map[string]string, vars []variable) []string
 		switch {
 		case distance <= max(2, len(near)/5) && distance < len(name)/2:
 			list = append(list, fmt.Sprintf("%s in .env is not a setting and has no effect; did you mean %s?", name, near))
-		case strings.HasPrefix(name, "CHATWOOT_"), strings.HasPrefix(name, "SLA_"):
+		case strings.HasPrefix(name, "CHATWOOT_"), strings.HasPrefix(name, "SLA_"), strings.HasPrefix(name, "WEBHOOK_"):
 			list = append(list, name+" in .env is not a setting and has no effect; remove it unless another program reads it")
 		}
 	}
@@ -373,6 +472,13 @@ func warnings(base *url.URL, dotenv map[string]string, vars []variable) []string
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback() || host == "localhost" || path.Ext(host) == ".localhost"
+}
+
+// nearby reports whether a host is this machine, on a private network, or one
+// of those names without a dot that containers call one another by.
+func nearby(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsPrivate() || loopback(host) || err != nil && !strings.Contains(host, ".")
 }
 
 // isWord reports whether r may stand in a variable's name.
