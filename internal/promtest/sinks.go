@@ -218,8 +218,11 @@ func email(r io.Reader) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	if _, err := parts.NextRawPart(); !errors.Is(err, io.EOF) {
-		return Message{}, fmt.Errorf("after the first part: %v, want no other", err)
+	switch _, err := parts.NextRawPart(); {
+	case err == nil:
+		return Message{}, errors.New("there is a second part, want plain text alone")
+	case !errors.Is(err, io.EOF):
+		return Message{}, fmt.Errorf("after the first part: %w", err)
 	}
 	return Message{Title: subject, Text: strings.ReplaceAll(string(text), "\r\n", "\n")}, nil
 }
