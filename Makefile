@@ -5,14 +5,14 @@ SHELL := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 GOLANGCI_LINT := go tool -modfile=tools/lint/go.mod golangci-lint
-SCRIPTS := $(wildcard deploy/*.sh) alerts/render tools/deps tools/fuzz
+SCRIPTS := $(wildcard deploy/*.sh deploy/compose/*.sh) alerts/render tools/deps tools/fuzz
 FUZZTIME ?= 10s
 
 # What tests and checks call besides Go, as command:package of Debian.
 # build-essential: the race detector needs a C compiler and its headers.
 # busybox: the shell of Alertmanager's image.
 DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git busybox:busybox \
-	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager
+	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd
 
 .PHONY: help demo run build deps test test-newest bench fuzz lint fmt check clean
 
@@ -39,7 +39,7 @@ test: deps ## Run all tests with the race detector
 test-newest: deps ## Test alerting on Prometheus 3 and Alertmanager 0.31
 	go build -C tools/prometheus -tags remove_all_sd -trimpath -o '$(CURDIR)/bin/newest/' tool
 	go build -C tools/alertmanager -trimpath -o '$(CURDIR)/bin/newest/' tool
-	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./internal/e2e/...
+	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./deploy/... ./internal/e2e/...
 
 bench: ## Measure what is promised about speed and memory
 	go run ./internal/bench -write docs/benchmarks.md

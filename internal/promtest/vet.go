@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -124,7 +123,7 @@ func (c Catalogue) selector(s *parser.VectorSelector) ([]string, error) {
 	}
 	has = append(slices.Clone(has), target...)
 	for _, m := range s.LabelMatchers {
-		if m.Name != labels.MetricName && !slices.Contains(has, m.Name) {
+		if m.Name != model.MetricNameLabel && !slices.Contains(has, m.Name) {
 			return nil, fmt.Errorf("%s: %s has no label %q, only %s", s, s.Name, m.Name, strings.Join(has, ", "))
 		}
 	}
