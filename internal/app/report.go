@@ -25,7 +25,7 @@ const settled = 5 * time.Minute
 // daemon has it.
 func Report(ctx context.Context, cfg config.Config, p report.Period, now time.Time, f report.Format, w io.Writer) error {
 	return withDatabase(ctx, cfg, func(db *store.Reader) error {
-		client, err := newClient(cfg, "report", time.Now, nil)
+		client, err := newClient(cfg, "report", func() time.Time { return now }, nil)
 		if err != nil {
 			return err
 		}

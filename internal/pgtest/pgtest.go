@@ -26,7 +26,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"testing" //nolint:depguard // the package is for tests, and no product package imports it
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -169,12 +169,12 @@ func (s *Server) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.account.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids are not negative
+		s.account.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		if err := os.Chown(s.home, uid, gid); err != nil {
 			return err
 		}
 	}
-	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), //nolint:gosec // the machine's own
+	initdb := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(),
 		"-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
 	initdb.SysProcAttr, initdb.Dir = s.account, s.home
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -193,7 +193,7 @@ func (s *Server) data() string { return filepath.Join(s.home, "data") }
 // run starts the server as our own child, and waits until it answers.
 func (s *Server) run(ctx context.Context) error {
 	var out bytes.Buffer
-	s.process = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.bin, "postgres"), "-D", s.data(), //nolint:gosec // likewise
+	s.process = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.bin, "postgres"), "-D", s.data(),
 		"-p", strconv.Itoa(s.port), "-k", s.home, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
 	s.process.SysProcAttr, s.process.Dir = s.account, s.home
 	s.process.Stdout, s.process.Stderr = &out, &out

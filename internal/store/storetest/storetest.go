@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing" //nolint:depguard // the package is for tests, and no product package imports it
+	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil" //nolint:depguard // likewise
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/store"
@@ -484,7 +484,7 @@ func refusesAnotherAccount(t *testing.T, o store.Options) {
 	o.Account = store.Account{Host: "o'brien.example.com", ID: 1}
 	_, err := store.Open(t.Context(), o)
 	_, advice, _ := strings.Cut(err.Error(), "the database: UPDATE ")
-	if _, err := raw(t, o).ExecContext(t.Context(), "UPDATE "+advice); err != nil { //nolint:gosec // as a person would
+	if _, err := raw(t, o).ExecContext(t.Context(), "UPDATE "+advice); err != nil {
 		t.Fatal(err)
 	}
 	Open(t, o)
