@@ -35,9 +35,9 @@ test: deps ## Run all tests with the race detector
 	go test -race ./...
 
 # Debian's are years old; these are what new installations run. The service
-# discovery that is left out is most of Prometheus, and no test has a cloud.
+# discovery that is left out, all but DNS, is most of Prometheus.
 test-newest: deps ## Test alerting on Prometheus 3 and Alertmanager 0.31
-	go build -C tools/prometheus -tags remove_all_sd -trimpath -o '$(CURDIR)/bin/newest/' tool
+	go build -C tools/prometheus -tags remove_all_sd,enable_dns_sd -trimpath -o '$(CURDIR)/bin/newest/' tool
 	go build -C tools/alertmanager -trimpath -o '$(CURDIR)/bin/newest/' tool
 	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./deploy/... ./internal/e2e/...
 
