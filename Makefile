@@ -12,7 +12,7 @@ FUZZTIME ?= 10s
 # build-essential: the race detector needs a C compiler and its headers.
 # busybox: the shell of Alertmanager's image.
 DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git busybox:busybox \
-	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd
+	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd pg_ctlcluster:postgresql
 
 .PHONY: help demo run build deps test test-newest bench fuzz lint fmt check clean
 
