@@ -51,13 +51,14 @@ var layout = map[string]allowance{
 	"internal/chatwootsim":        {},
 
 	"internal/app": {
-		ours:   []string{"calendar", "chatwoot", "config", "health", "ledger", "maintenance", "metrics", "monitor", "report", "sla", "store", "web"},
+		ours:   []string{"calendar", "chatwoot", "config", "health", "ledger", "maintenance", "metrics", "monitor", "queue", "report", "sla", "store", "web", "webhook"},
 		theirs: anyModule,
 	},
 	"internal/bench": {
 		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "metrics", "monitor", "sla"},
 		theirs: anyModule,
 	},
+	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},
 	"internal/store": {ours: []string{"ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
 
 	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},

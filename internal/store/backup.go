@@ -14,7 +14,7 @@ import (
 // not at all. It is opened like the original, under the original's name.
 func (r *Reader) Backup(ctx context.Context, file string) error {
 	if _, ok := r.engine.(sqliteEngine); !ok {
-		return errors.New("the database is Postgres': back it up with pg_dump --schema=" + schema)
+		return errors.New("the database is Postgres': back it up with pg_dump --schema=" + Schema)
 	}
 	return r.do(ctx, opBackup, "write the backup", func() error {
 		switch _, err := os.Lstat(file); {

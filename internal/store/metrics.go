@@ -16,6 +16,9 @@ const (
 	opStateRead   = "state_read" // hand-offs, inboxes and single values
 	opStateWrite  = "state_write"
 	opBackup      = "backup"
+
+	opWebhookRead  = "webhook_read"
+	opWebhookWrite = "webhook_write"
 )
 
 // newErrors returns the counter of a registry: a database that could not be
@@ -27,6 +30,7 @@ func newErrors(reg prometheus.Registerer) *prometheus.CounterVec {
 	}, []string{"operation"})
 	for _, op := range []string{
 		opOpen, opLedgerRead, opLedgerWrite, opProbeRead, opProbeWrite, opStateRead, opStateWrite, opBackup,
+		opWebhookRead, opWebhookWrite,
 	} {
 		errs.WithLabelValues(op)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// schema holds our tables on Postgres. Supabase publishes what is in "public".
-const schema = "chatwoot_sla"
+// Schema holds our tables on Postgres. Supabase publishes what is in "public".
+const Schema = "chatwoot_sla"
 
 const (
 	postgresConnections = 6 // Supabase's smallest plan has 15 for everybody
@@ -71,16 +71,16 @@ func (r *Reader) openPostgres(address string) error {
 
 type postgresEngine struct{}
 
-func (postgresEngine) schema() string         { return schema }
+func (postgresEngine) schema() string         { return Schema }
 func (postgresEngine) dialect() goose.Dialect { return goose.DialectPostgres }
-func (postgresEngine) versionTable() string   { return schema + "." + versionTable }
+func (postgresEngine) versionTable() string   { return Schema + "." + versionTable }
 
 func (postgresEngine) sql(query string) string {
-	return strings.ReplaceAll(query, "main.", schema+".")
+	return strings.ReplaceAll(query, "main.", Schema+".")
 }
 
 func (postgresEngine) enterSchema(ctx context.Context, tx *sql.Tx) error {
-	_, err := tx.ExecContext(ctx, "SET LOCAL search_path TO "+schema)
+	_, err := tx.ExecContext(ctx, "SET LOCAL search_path TO "+Schema)
 	return err
 }
 
@@ -99,9 +99,9 @@ func (postgresEngine) lockSchema(ctx context.Context, db *sql.DB) (unlock func()
 	// Asked first, because CREATE SCHEMA demands its privilege even for one
 	// that exists.
 	var exists bool
-	err = db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", schema).Scan(&exists)
+	err = db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&exists)
 	if err == nil && !exists {
-		_, err = db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+schema)
+		_, err = db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+Schema)
 	}
 	if err != nil {
 		unlock()
@@ -147,7 +147,7 @@ func (e postgresEngine) explain(err error) error {
 		case pg.Code == codeNoDatabase:
 			return fmt.Errorf("%w; check the name at the end of DATABASE_URL", err)
 		case pg.Code == codeNoPrivilege:
-			return fmt.Errorf("%w; as the database's owner run CREATE SCHEMA %s AUTHORIZATION and the user of DATABASE_URL", err, schema)
+			return fmt.Errorf("%w; as the database's owner run CREATE SCHEMA %s AUTHORIZATION and the user of DATABASE_URL", err, Schema)
 		case pg.Code == codeReadOnly:
 			return fmt.Errorf("%w; DATABASE_URL must name the primary, and hosted databases also refuse writes when their disk is full", err)
 		case pg.Code == codeDiskFull:

@@ -48,17 +48,26 @@ func (s *Store) openSQLite(dir string) error {
 		err = f.Close()
 	}
 	if err == nil {
-		s.writer, err = sql.Open("sqlite", dsn(name, url.Values{
-			"_busy_timeout": {"5000"}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_txlock": {"immediate"},
-		}))
-	}
-	if err == nil {
-		s.writer.SetMaxOpenConns(1)
-		err = s.Reader.openSQLite(dir)
+		err = s.writeSQLite(dir)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the database: %w", err), lock.release())
 	}
+	return nil
+}
+
+// writeSQLite opens a file that is there, for reading and writing.
+func (s *Store) writeSQLite(dir string) (err error) {
+	if err := s.Reader.openSQLite(dir); err != nil {
+		return err
+	}
+	s.writer, err = sql.Open("sqlite", dsn(filepath.Join(dir, databaseFile), url.Values{
+		"_busy_timeout": {"5000"}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_txlock": {"immediate"},
+	}))
+	if err != nil {
+		return errors.Join(err, s.Reader.Close())
+	}
+	s.writer.SetMaxOpenConns(1)
 	return nil
 }
 

@@ -138,6 +138,7 @@ const (
 	metaLedgerBegan   = "ledger_began_at"
 	metaSyncedTo      = "synced_to"
 	metaWidgetSession = "widget_session"
+	metaWebhooksBegan = "webhooks_began_at"
 )
 
 // SyncedTo returns the instant up to which everything was observed and
@@ -153,9 +154,14 @@ func (r *Reader) LedgerBegan(ctx context.Context) (time.Time, error) {
 
 // BeginLedger notes when the ledger was begun, unless that is known, and
 // returns what is known.
-func (s *Store) BeginLedger(ctx context.Context, at time.Time) (began time.Time, err error) {
-	err = s.do(ctx, opStateWrite, "begin the ledger", func() error {
-		v, err := s.setFirst(ctx, metaLedgerBegan, strconv.FormatInt(at.UnixMicro(), 10))
+func (s *Store) BeginLedger(ctx context.Context, at time.Time) (time.Time, error) {
+	return s.begin(ctx, metaLedgerBegan, at)
+}
+
+// begin keeps an instant unless one is kept, and returns what is kept.
+func (s *Store) begin(ctx context.Context, name string, at time.Time) (began time.Time, err error) {
+	err = s.do(ctx, opStateWrite, "begin "+name, func() error {
+		v, err := s.setFirst(ctx, name, strconv.FormatInt(at.UnixMicro(), 10))
 		if err == nil {
 			began, err = parseInstant(v)
 		}

@@ -35,6 +35,10 @@ type Options struct {
 	// and everybody else is refused. OpenReader takes a zero Account for any.
 	Account Account
 
+	// Migrate, if set, brings tables up to date that are not this package's. It
+	// is called when ours are, and never twice at the same time.
+	Migrate func(context.Context, *sql.DB) error
+
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 }
@@ -68,6 +72,7 @@ type Store struct {
 	lock   *lock // of the SQLite file; nil on Postgres
 
 	account   Account
+	others    func(context.Context, *sql.DB) error // brings tables up to date that are not ours
 	prepared  atomic.Bool
 	preparing chan struct{} // holds one: who prepares the database
 }
@@ -82,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Account.Host == "" || o.Account.ID <= 0 {
 		return nil, errors.New("store: an account is required")
 	}
-	s := &Store{account: o.Account, preparing: make(chan struct{}, 1)}
+	s := &Store{account: o.Account, others: o.Migrate, preparing: make(chan struct{}, 1)}
 	s.Reader = newReader(o)
 	s.Reader.ready = s.prepare
 	if err := s.open(ctx, o); err != nil {
@@ -133,6 +138,27 @@ func OpenReader(ctx context.Context, o Options) (*Reader, error) {
 	return r, nil
 }
 
+// OpenBeside opens a database that exists for reading and writing, also while a
+// daemon has it: for a command that changes a row or two. It leaves the tables
+// as they are.
+func OpenBeside(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{Reader: newReader(o), account: o.Account}
+	var err error
+	if o.DatabaseURL == "" {
+		err = s.writeSQLite(o.DataDir)
+	} else {
+		err = s.openPostgres(o.DatabaseURL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.ready = func(context.Context) error { return nil }
+	if err := s.check(ctx, o.Account); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the database: %w", s.engine.explain(err)), s.Close())
+	}
+	return s, nil
+}
+
 func newReader(o Options) *Reader {
 	r := &Reader{log: o.Logger, errors: newErrors(o.Registerer)}
 	if r.log == nil {
@@ -178,6 +204,11 @@ func (s *Store) prepare(ctx context.Context) error {
 	defer unlock()
 	if err := s.migrate(ctx); err != nil {
 		return err
+	}
+	if s.others != nil {
+		if err := s.others(ctx, s.writer); err != nil {
+			return err
+		}
 	}
 	if err := s.claim(ctx); err != nil {
 		return err
@@ -249,6 +280,18 @@ func (s *Store) write(ctx context.Context, operation, words string, f func(*sql.
 		return tx.Commit()
 	})
 }
+
+// Ready returns when the tables are there and up to date.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.do(ctx, opOpen, "prepare the database", func() error { return nil })
+}
+
+// Writer returns the database for what is not this package's. On SQLite it has
+// one connection: whoever has a transaction must not ask for another.
+func (s *Store) Writer() *sql.DB { return s.writer }
+
+// Database is Writer for a Reader, which reads only.
+func (r *Reader) Database() *sql.DB { return r.db }
 
 // sql returns a query for the engine. Queries are written for Postgres, with
 // their tables in the schema "main", as SQLite calls its own, and with every

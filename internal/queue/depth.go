@@ -1,0 +1,153 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river/rivertype"
+	"go.uber.org/zap"
+)
+
+// countInterval is how often the jobs are counted: a scrape never waits for
+// the database.
+const countInterval = 5 * time.Second
+
+// State is how a job stands.
+type State string
+
+// The states. A job that waits behind an open circuit is a retry, whether it
+// was tried or not.
+const (
+	Ready      State = "ready"
+	Retry      State = "retry" // waits after a failure, or for its service
+	Running    State = "running"
+	DeadLetter State = "dead"
+)
+
+// States lists every State.
+var States = []State{Ready, Retry, Running, DeadLetter}
+
+// Count is how many jobs there are of a stage and state.
+type Count struct {
+	Stage string
+	State State
+	Jobs  int
+
+	// Oldest is when the job that waits longest was due, or came to its end if
+	// it is dead; zero without any.
+	Oldest time.Time
+}
+
+// Depth is what there was to do at an instant.
+type Depth struct {
+	At     time.Time
+	Counts []Count // of every stage and state
+}
+
+// Sum adds up the jobs of a state.
+func (d Depth) Sum(state State) (n int) {
+	for _, c := range d.Counts {
+		if c.State == state {
+			n += c.Jobs
+		}
+	}
+	return n
+}
+
+// Depth returns what there is to do, as of the last few seconds; false as long
+// as nothing was counted.
+func (q *Queue) Depth() (Depth, bool) {
+	d := q.depth.Load()
+	if d == nil {
+		return Depth{}, false
+	}
+	return *d, true
+}
+
+// count counts jobs until ctx ends.
+func (q *Queue) count(ctx context.Context, db *sql.DB) {
+	tick := time.NewTicker(countInterval)
+	defer tick.Stop()
+	failing := false
+	for {
+		d, err := q.countOnce(ctx, db)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			q.depth.Store(&d)
+			failing = false
+		case !failing:
+			q.log.Warn("jobs cannot be counted; the last count stands", zap.Error(err))
+			failing = true
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// countOnce asks an index alone, so that a backlog costs little.
+func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
+	now, oldest := "datetime('now', 'subsec')", "CAST(unixepoch(MIN(scheduled_at), 'subsec') * 1000 AS INTEGER)"
+	if q.engine.Postgres {
+		now, oldest = "now()", "CAST(EXTRACT(EPOCH FROM MIN(scheduled_at)) * 1000 AS BIGINT)"
+	}
+	rows, err := db.QueryContext(ctx, `SELECT queue, state, scheduled_at > `+now+`, COUNT(*), `+oldest+`
+		FROM `+q.engine.table()+` WHERE state <> 'completed' GROUP BY 1, 2, 3`)
+	if err != nil {
+		return Depth{}, fmt.Errorf("count jobs: %w", err)
+	}
+	defer rows.Close()
+	d := Depth{At: time.Now()}
+	place := map[string]map[State]int{}
+	for _, s := range q.stages {
+		place[s.Name] = map[State]int{}
+		for _, state := range States {
+			place[s.Name][state] = len(d.Counts)
+			d.Counts = append(d.Counts, Count{Stage: s.Name, State: state})
+		}
+	}
+	for rows.Next() {
+		var (
+			name, state string
+			later       bool
+			n           int
+			ms          int64
+		)
+		if err := rows.Scan(&name, &state, &later, &n, &ms); err != nil {
+			return Depth{}, fmt.Errorf("count jobs: %w", err)
+		}
+		s := q.stage(name)
+		if s == nil {
+			continue // of a stage that is not configured any more
+		}
+		c := &d.Counts[place[name][stateOf(rivertype.JobState(state), later, s.open() && !q.paused.Load())]]
+		c.Jobs += n
+		if at := time.UnixMilli(ms); c.Oldest.IsZero() || at.Before(c.Oldest) {
+			c.Oldest = at
+		}
+	}
+	return d, rows.Err()
+}
+
+// stateOf tells how a job stands in our words. Later is whether it is due in
+// the future, open whether its stage waits for its service.
+func stateOf(state rivertype.JobState, later, open bool) State {
+	switch state {
+	case rivertype.JobStateRunning:
+		return Running
+	case rivertype.JobStateCancelled, rivertype.JobStateDiscarded:
+		return DeadLetter
+	case rivertype.JobStateAvailable:
+		if !later && !open {
+			return Ready
+		}
+	case rivertype.JobStateCompleted, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateScheduled:
+	}
+	return Retry
+}

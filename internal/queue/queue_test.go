@@ -1,0 +1,477 @@
+package queue_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(main{m}, goleak.IgnoreTopFunction("os/exec.(*Cmd).Start.func3"))
+}
+
+// main stops the Postgres of the tests before goroutines are looked at.
+type main struct{ m *testing.M }
+
+func (m main) Run() int { return pgtest.Main(m.m) }
+
+// note is a job of the tests.
+type note struct {
+	Text string `json:"text"`
+}
+
+func (note) Kind() string { return "note" }
+
+// eventually waits for what must come to pass, however slow the machine is.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	enough := time.After(time.Minute)
+	for !holds() {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-enough:
+			t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+// rig is a queue that works on a real database.
+type rig struct {
+	t      *testing.T
+	engine queue.Engine
+	db     *sql.DB
+	q      *queue.Queue
+	reg    *prometheus.Registry
+	stop   func()
+
+	mu   sync.Mutex
+	done []string
+	seen map[string]int // attempts, by text
+}
+
+// engines runs a test on both databases.
+func engines(t *testing.T, test func(*testing.T, store.Options, queue.Engine)) {
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		test(t, store.Options{DataDir: t.TempDir()}, queue.Engine{})
+	})
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, store.Options{DatabaseURL: pgtest.Database(t)}, queue.Engine{Postgres: true, Schema: store.Schema})
+	})
+}
+
+func openDB(t *testing.T, o store.Options, e queue.Engine) *sql.DB {
+	t.Helper()
+	o.Account = store.Account{Host: "support.example.com", ID: 1}
+	o.Migrate = e.Migrate
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.Writer()
+}
+
+// newRig starts a queue whose jobs do what work says.
+func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error) *rig {
+	t.Helper()
+	r := &rig{t: t, engine: e, db: db, reg: prometheus.NewPedanticRegistry(), seen: map[string]int{}}
+	h := queue.NewHandlers("refused")
+	queue.Handle(h, "notes", func(ctx context.Context, j queue.Job[note]) error {
+		r.mu.Lock()
+		r.seen[j.Args.Text]++
+		r.mu.Unlock()
+		err := work(ctx, j)
+		if err == nil {
+			r.mu.Lock()
+			r.done = append(r.done, j.Args.Text)
+			r.mu.Unlock()
+		}
+		return err
+	})
+	q, err := queue.New(queue.Options{
+		Engine: e, Stages: []queue.Stage{{Name: "notes", Workers: 8}}, Handlers: h, OpenFor: time.Second, Registerer: r.reg,
+		Logger: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q = q
+	r.start()
+	return r
+}
+
+func (r *rig) start() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- r.q.Run(ctx, r.db) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			r.t.Error(err)
+		}
+	})
+	r.t.Cleanup(r.stop)
+}
+
+func (r *rig) insert(jobs ...queue.Args) {
+	r.t.Helper()
+	tx, err := r.db.BeginTx(r.t.Context(), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.q.InsertTx(r.t.Context(), tx, jobs...); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) worked() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(slices.Values(r.done))
+}
+
+func (r *rig) attempts(text string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[text]
+}
+
+func (r *rig) total() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, times := range r.seen {
+		n += times
+	}
+	return n
+}
+
+// gauge returns the value of a metric that has one series.
+func (r *rig) gauge(name string) float64 {
+	r.t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	r.t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+func (r *rig) office() *queue.Office {
+	r.t.Helper()
+	o, err := queue.NewOffice(r.engine, r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return o
+}
+
+func (r *rig) list(s queue.Selection) []queue.Letter {
+	r.t.Helper()
+	ls, err := r.office().List(r.t.Context(), s, 100)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ls
+}
+
+func TestJobsAreDoneOnceAndInTransactions(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error { return nil })
+		tx, err := r.db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.q.InsertTx(t.Context(), tx, note{"never"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		var jobs []queue.Args
+		var want []string
+		for i := range 50 {
+			jobs = append(jobs, note{fmt.Sprintf("%02d", i)})
+			want = append(want, fmt.Sprintf("%02d", i))
+		}
+		r.insert(jobs...)
+		eventually(t, "all jobs are done", func() bool { return len(r.worked()) >= len(want) })
+		if got := r.worked(); !slices.Equal(got, want) {
+			t.Errorf("done: %v", got)
+		}
+	})
+}
+
+// The back-off is told by the gaps between attempts, of which each is at least
+// its due and the whole is not much more.
+func TestAJobOfItsOwnFailuresDiesAfterFive(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var mu sync.Mutex
+		var at []time.Time
+		r := newRig(t, openDB(t, o, e), e, func(_ context.Context, j queue.Job[note]) error {
+			mu.Lock()
+			defer mu.Unlock()
+			at = append(at, time.Now())
+			if j.Attempt != len(at) || j.Last != (len(at) == 5) {
+				t.Errorf("attempt %d says that it is %d, last %v", len(at), j.Attempt, j.Last)
+			}
+			return errors.New("the address is wrong")
+		})
+		r.insert(note{"x"})
+		eventually(t, "the job is a dead letter", func() bool { return len(r.list(queue.Selection{Dead: true})) == 1 })
+		for i, want := range []time.Duration{1, 2, 4, 8} {
+			if got := at[i+1].Sub(at[i]); got < want*time.Second-50*time.Millisecond {
+				t.Errorf("attempt %d came after %v", i+2, got)
+			}
+		}
+		l := r.list(queue.Selection{Dead: true})[0]
+		if l.Reason != queue.ReasonFailed || l.Failures != 5 || l.Error != "the address is wrong" || l.State != queue.DeadLetter || l.EndedAt.IsZero() {
+			t.Errorf("the dead letter is %+v", l)
+		}
+		shown, err := r.office().Show(t.Context(), l.ID)
+		if err != nil || len(shown.Failed) != 5 {
+			t.Errorf("shown: %+v, %v", shown, err)
+		}
+		want := `
+			# HELP chatwoot_sla_dead_letters_total Jobs that were given up, by stage and reason.
+			# TYPE chatwoot_sla_dead_letters_total counter
+			chatwoot_sla_dead_letters_total{reason="down",stage="notes"} 0
+			chatwoot_sla_dead_letters_total{reason="failed",stage="notes"} 1
+			chatwoot_sla_dead_letters_total{reason="other",stage="notes"} 0
+			chatwoot_sla_dead_letters_total{reason="panic",stage="notes"} 0
+			chatwoot_sla_dead_letters_total{reason="refused",stage="notes"} 0
+		`
+		if err := testutil.GatherAndCompare(r.reg, strings.NewReader(want), "chatwoot_sla_dead_letters_total"); err != nil {
+			t.Error(err)
+		}
+
+		// Once what was wrong has been put right, it has all of its attempts again.
+		mu.Lock()
+		at = nil
+		mu.Unlock()
+		if n, err := r.office().Retry(t.Context(), queue.Selection{IDs: []int64{l.ID}}); n != 1 || err != nil {
+			t.Fatalf("%d retried, %v", n, err)
+		}
+		eventually(t, "it is tried again", func() bool { return r.attempts("x") >= 7 })
+	})
+}
+
+// A service that is down costs no attempts beyond those that found it out.
+func TestJobsWaitForTheirService(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var down atomic.Bool
+		down.Store(true)
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			if down.Load() {
+				return queue.Down(errors.New("connection refused"))
+			}
+			return nil
+		})
+		var jobs []queue.Args
+		for i := range 100 {
+			jobs = append(jobs, note{fmt.Sprintf("%02d", i)})
+		}
+		r.insert(jobs...)
+		eventually(t, "the circuit opens", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 1 })
+		eventually(t, "all wait as retries", func() bool { d, _ := r.q.Depth(); return d.Sum(queue.Retry) == 100 })
+		for range 3 { // canaries, each of which finds that it is still down
+			n := r.total()
+			eventually(t, "another canary is sent", func() bool { return r.total() > n })
+		}
+		if dead := r.list(queue.Selection{Dead: true}); len(dead) > 0 {
+			t.Errorf("dead letters: %+v", dead)
+		}
+		down.Store(false)
+		eventually(t, "all are done", func() bool { return len(r.worked()) == 100 })
+		eventually(t, "the circuit closes", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 0 })
+	})
+}
+
+func TestAServiceThatIsBackRevivesItsDeadLetters(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var broken atomic.Bool
+		broken.Store(true)
+		r := newRig(t, openDB(t, o, e), e, func(_ context.Context, j queue.Job[note]) error {
+			switch {
+			case j.Args.Text == "wrong":
+				return queue.Dead(errors.New("no"), "refused")
+			case (j.Args.Text == "unlucky" || j.Args.Text == "down") && broken.Load():
+				return queue.Down(errors.New("timeout"))
+			}
+			return nil
+		})
+		r.insert(note{"unlucky"}, note{"wrong"})
+		for i := range 5 { // what works in between keeps the circuit closed
+			eventually(t, "the next attempt", func() bool { return r.attempts("unlucky") > i })
+			r.insert(note{fmt.Sprint("fine ", i)})
+			eventually(t, "others work", func() bool { return r.attempts(fmt.Sprint("fine ", i)) == 1 })
+		}
+		eventually(t, "two dead letters", func() bool { return len(r.list(queue.Selection{Dead: true})) == 2 })
+		r.insert(note{"down"})
+		eventually(t, "the circuit opens", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 1 })
+		broken.Store(false)
+		eventually(t, "the revived job is done", func() bool { return slices.Contains(r.worked(), "unlucky") })
+		dead := r.list(queue.Selection{Dead: true})
+		if len(dead) != 1 || dead[0].Reason != "refused" {
+			t.Fatalf("dead are still %+v", dead)
+		}
+		if n, err := r.office().Purge(t.Context(), queue.Selection{Stage: "notes"}); n != 1 || err != nil {
+			t.Errorf("%d purged, %v", n, err)
+		}
+		if _, err := r.office().Show(t.Context(), dead[0].ID); !errors.Is(err, queue.ErrNoJob) {
+			t.Errorf("a purged job: %v", err)
+		}
+	})
+}
+
+func TestAJobThatIsToldToWaitCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		r := newRig(t, openDB(t, o, e), e, func(_ context.Context, j queue.Job[note]) error {
+			if j.Attempt != 1 {
+				t.Errorf("attempt %d", j.Attempt)
+			}
+			return queue.RetryAfter(errors.New("429"), time.Second)
+		})
+		r.insert(note{"x"})
+		eventually(t, "more than five times", func() bool { return r.attempts("x") >= 6 })
+		if l := r.list(queue.Selection{})[0]; l.State == queue.DeadLetter || l.Failures != 0 {
+			t.Errorf("it stands at %+v", l)
+		}
+	})
+}
+
+func TestAPanicIsAFailureOfTheJobsOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, openDB(t, store.Options{DataDir: t.TempDir()}, queue.Engine{}), queue.Engine{}, func(context.Context, queue.Job[note]) error {
+		panic("what a customer wrote")
+	})
+	r.insert(note{"x"})
+	eventually(t, "an attempt failed", func() bool { ls := r.list(queue.Selection{}); return len(ls) == 1 && ls[0].Failures >= 1 })
+	l, err := r.office().Show(t.Context(), r.list(queue.Selection{})[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := l.Failed[0].Error; strings.Contains(text, "customer") || !strings.Contains(text, "queue_test.go") {
+		t.Errorf("the failure says %q", text)
+	}
+}
+
+func TestPausedJobsWait(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		db := openDB(t, o, e)
+		r := newRig(t, db, e, func(context.Context, queue.Job[note]) error { return nil })
+		r.insert(note{"before"})
+		eventually(t, "it works", func() bool { return len(r.worked()) == 1 })
+		r.q.Pause(true)
+		r.insert(note{"meanwhile"})
+		eventually(t, "it waits", func() bool { d, _ := r.q.Depth(); return d.Sum(queue.Ready)+d.Sum(queue.Retry) == 1 })
+		if got := r.worked(); len(got) != 1 {
+			t.Errorf("done in a pause: %v", got)
+		}
+		if got := r.gauge("chatwoot_sla_queue_paused"); got != 1 {
+			t.Errorf("paused is %v", got)
+		}
+		// A process that ends in a pause leaves no pause behind.
+		r.stop()
+		after := newRig(t, db, e, func(context.Context, queue.Job[note]) error { return nil })
+		eventually(t, "it goes on", func() bool { return len(after.worked()) == 1 })
+	})
+}
+
+func TestAStopLetsJobsInHandFinish(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		began, finish := make(chan struct{}), make(chan struct{})
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			close(began)
+			<-finish
+			return nil
+		})
+		r.insert(note{"x"})
+		<-began
+		stopped := make(chan struct{})
+		go func() { r.stop(); close(stopped) }()
+		close(finish)
+		<-stopped
+		if got := r.worked(); len(got) != 1 {
+			t.Errorf("done: %v", got)
+		}
+		if ls := r.list(queue.Selection{}); len(ls) != 0 {
+			t.Errorf("it is not noted as done: %+v", ls)
+		}
+	})
+}
+
+func TestReplicasShareTheWork(t *testing.T) {
+	t.Parallel()
+	o := store.Options{DatabaseURL: pgtest.Database(t)}
+	e := queue.Engine{Postgres: true, Schema: store.Schema}
+	var mu sync.Mutex
+	times := map[string]int{}
+	work := func(_ context.Context, j queue.Job[note]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		times[j.Args.Text]++
+		return nil
+	}
+	a, b := newRig(t, openDB(t, o, e), e, work), newRig(t, openDB(t, o, e), e, work)
+	const jobs = 300
+	for i := range jobs {
+		a.insert(note{fmt.Sprint(i)})
+	}
+	eventually(t, "all are done", func() bool { return len(a.worked())+len(b.worked()) >= jobs })
+	if len(a.worked()) == 0 || len(b.worked()) == 0 {
+		t.Errorf("one did %d and the other %d", len(a.worked()), len(b.worked()))
+	}
+	for text, n := range times {
+		if n != 1 {
+			t.Errorf("job %s was done %d times", text, n)
+		}
+	}
+}
+
+func TestAKindWithoutAStageIsRefused(t *testing.T) {
+	t.Parallel()
+	h := queue.NewHandlers()
+	queue.Handle(h, "nowhere", func(context.Context, queue.Job[note]) error { return nil })
+	_, err := queue.New(queue.Options{Handlers: h, Stages: []queue.Stage{{Name: "notes", Workers: 1}}})
+	if err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("New: %v", err)
+	}
+}
