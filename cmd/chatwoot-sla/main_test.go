@@ -180,7 +180,7 @@ func TestServeStopsOnSIGTERM(t *testing.T) {
 	s := httptest.NewServer(sim)
 	defer s.Close()
 
-	cmd := self(t, t.TempDir(), append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0"), "serve")
+	cmd := self(t, t.TempDir(), append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0"), "serve")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestServeExplainsAPortInUse(t *testing.T) {
 
 func TestDemoShowsEveryLevelAndLeavesNothingBehind(t *testing.T) {
 	temp := t.TempDir()
-	cmd := self(t, t.TempDir(), []string{"TMPDIR=" + temp, "LISTEN_ADDR=127.0.0.1:0"}, "demo")
+	cmd := self(t, t.TempDir(), []string{"TMPDIR=" + temp, "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0"}, "demo")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -60,6 +60,7 @@ type App struct {
 	client   *chatwoot.Client
 	books    *books
 	ledger   *ledger.Ledger
+	webhooks *webhooks
 	evidence *health.Evidence
 	monitor  *monitor.Monitor
 	watcher  *health.Watcher
@@ -141,6 +142,10 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.books.ledger = a.ledger
+	a.webhooks, err = newWebhooks(cfg, o, a.books, a.monitor, a.client, a.registry)
+	if err != nil {
+		return nil, err
+	}
 	inMaintenance := func(t time.Time) bool {
 		_, active := planned.Active(t)
 		return active
@@ -178,7 +183,13 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a, a.listen(o.Version)
+	if err := a.listen(o.Version); err != nil {
+		return nil, err
+	}
+	if err := a.webhooks.listen(); err != nil {
+		return nil, errors.Join(err, a.listener.Close())
+	}
+	return a, nil
 }
 
 // newClient returns the one client through which everything reads Chatwoot.
@@ -285,6 +296,9 @@ func authenticates(file string) (bool, error) {
 // Addr returns where the main listener is reached.
 func (a *App) Addr() net.Addr { return a.listener.Addr() }
 
+// WebhookAddr returns where webhooks are received.
+func (a *App) WebhookAddr() net.Addr { return a.webhooks.listener.Addr() }
+
 // Run runs the daemon until ctx ends or a part of it fails, and then stops all
 // of it within the configured time. The error is nil after an orderly stop.
 func (a *App) Run(ctx context.Context) error {
@@ -297,6 +311,9 @@ func (a *App) Run(ctx context.Context) error {
 		{"database", a.books.run},
 		{"ledger", a.books.onceTried(a.ledger.Run)},
 		{"daily report", a.books.onceTried(a.daily)},
+		{"webhook server", a.webhooks.serve},
+		{"queue", a.books.onceTried(a.webhooks.work)},
+		{"missed webhooks", a.books.onceTried(a.webhooks.find)},
 	}
 	type end struct {
 		name string
@@ -308,7 +325,7 @@ func (a *App) Run(ctx context.Context) error {
 		running[p.name] = true
 		go func() { ends <- end{p.name, p.guarded(ctx)} }()
 	}
-	a.log.Info("started", zap.Stringer("listening", a.Addr()), zap.String("chatwoot", a.cfg.BaseURL.Host),
+	a.log.Info("started", zap.Stringer("listening", a.Addr()), zap.Stringer("webhooks", a.WebhookAddr()), zap.String("chatwoot", a.cfg.BaseURL.Host),
 		zap.Int64("account_id", a.cfg.AccountID), zap.Duration("sla", a.cfg.SLA))
 
 	var errs []error

@@ -34,6 +34,7 @@ func storeOptions(cfg config.Config, log *zap.Logger, reg prometheus.Registerer)
 		DataDir:     cfg.DataDir,
 		DatabaseURL: cfg.DatabaseURL.Reveal(),
 		Account:     store.Account{Host: cfg.BaseURL.Host + cfg.BaseURL.Path, ID: cfg.AccountID},
+		Migrate:     queueEngine(cfg).Migrate,
 		Logger:      log,
 		Registerer:  reg,
 	}
@@ -260,6 +261,9 @@ func (b *books) work(ctx context.Context, counted, pruned *time.Time) error {
 			return err
 		}
 		if _, err := db.PruneProbes(ctx, now.Add(-b.retention)); err != nil {
+			return err
+		}
+		if err := db.PruneDeliveries(ctx, now.Add(-deliveriesKept)); err != nil {
 			return err
 		}
 		*pruned = now

@@ -62,6 +62,7 @@ func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server)
 		"CHATWOOT_TOKEN=" + Token,
 		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID),
 		"LISTEN_ADDR=127.0.0.1:0",
+		"WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
 		"ARTIFACTS_DIR=" + d.Artifacts,
 		"DATA_DIR=" + t.TempDir(),
 		"POLL_INTERVAL=5s",

@@ -173,7 +173,7 @@ func environ(chatwootURL, dir string) []string {
 		"CHATWOOT_BASE_URL=" + chatwootURL,
 		"CHATWOOT_TOKEN=" + chatwootsim.DemoToken,
 		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID),
-		"LISTEN_ADDR=127.0.0.1:0",
+		"LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
 		"DATA_DIR=" + dir + "/data",
 		"ARTIFACTS_DIR=" + dir + "/artifacts",
 	}

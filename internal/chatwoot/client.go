@@ -286,7 +286,7 @@ func (c *Client) classify(r request, resp *http.Response, body []byte, fail *Err
 	case code == http.StatusTooManyRequests:
 		fail.Kind = Throttled
 		now := time.Now()
-		wait := retryAfter(resp.Header.Get("Retry-After"), now)
+		wait := RetryAfter(resp.Header.Get("Retry-After"), now)
 		if r.endpoint == EndpointWidget {
 			// A limit of this page alone, by the hour: it stops no others.
 			fail.RetryAfter = cmp.Or(wait, untilNext(time.Hour, now))
@@ -306,9 +306,10 @@ func (c *Client) classify(r request, resp *http.Response, body []byte, fail *Err
 	}
 }
 
-// retryAfter reads the header of that name, which Chatwoot never sends and
-// proxies do, in either of its forms. More than an hour is not believed.
-func retryAfter(header string, now time.Time) time.Duration {
+// RetryAfter reads the header of that name, which Chatwoot never sends and
+// proxies do, in either of its forms. More than an hour is not believed; 0 is
+// what tells nothing.
+func RetryAfter(header string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.Atoi(header); err == nil {
 		d = time.Duration(seconds) * time.Second

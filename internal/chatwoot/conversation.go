@@ -44,6 +44,7 @@ type Conversation struct {
 
 // Preview is what a list row tells about a message.
 type Preview struct {
+	ID          int64
 	Kind        MessageKind
 	ContentType string
 	Private     bool
@@ -206,6 +207,8 @@ func (s *scanner) preview() *Preview {
 	var p Preview
 	s.object(func(key []byte) {
 		switch string(key) {
+		case "id":
+			p.ID = s.integer()
 		case "message_type":
 			p.Kind = s.messageKind()
 		case "content_type":

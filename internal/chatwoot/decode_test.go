@@ -39,9 +39,9 @@ func TestExampleConversationPage(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	question := chatwoot.Preview{Kind: chatwoot.Incoming, ContentType: "text", CreatedAt: at(9, 16, 2, 0)}
-	note := chatwoot.Preview{Kind: chatwoot.Outgoing, ContentType: "text", Private: true, CreatedAt: at(8, 52, 30, 0)}
-	campaign := chatwoot.Preview{Kind: chatwoot.Outgoing, ContentType: "text", Campaign: true, CreatedAt: at(7, 55, 12, 0)}
+	question := chatwoot.Preview{ID: 91004, Kind: chatwoot.Incoming, ContentType: "text", CreatedAt: at(9, 16, 2, 0)}
+	note := chatwoot.Preview{ID: 90991, Kind: chatwoot.Outgoing, ContentType: "text", Private: true, CreatedAt: at(8, 52, 30, 0)}
+	campaign := chatwoot.Preview{ID: 90960, Kind: chatwoot.Outgoing, ContentType: "text", Campaign: true, CreatedAt: at(7, 55, 12, 0)}
 	same(t, "the page", page, chatwoot.Page{
 		AllCount:   3,
 		ServerTime: date,
@@ -227,8 +227,8 @@ func TestExampleHealth(t *testing.T) {
 }
 
 func TestExampleWebhooks(t *testing.T) {
-	asked := &chatwoot.Preview{Kind: chatwoot.Incoming, ContentType: "text", CreatedAt: at(9, 16, 2, 0)}
-	answered := &chatwoot.Preview{Kind: chatwoot.Outgoing, ContentType: "text", CreatedAt: at(9, 24, 18, 0)}
+	asked := &chatwoot.Preview{ID: 91004, Kind: chatwoot.Incoming, ContentType: "text", CreatedAt: at(9, 16, 2, 0)}
+	answered := &chatwoot.Preview{ID: 91010, Kind: chatwoot.Outgoing, ContentType: "text", CreatedAt: at(9, 24, 18, 0)}
 	conversation := func(change func(*chatwoot.Conversation)) *chatwoot.Conversation {
 		c := chatwoot.Conversation{
 			ID: 1482, InboxID: 5, Status: chatwoot.Open, Contact: "Hannah Okafor",
@@ -381,7 +381,7 @@ func TestConversationFieldInEveryEncoding(t *testing.T) {
 		return m.String()
 	}
 	preview := func(change func(*chatwoot.Preview)) *chatwoot.Preview {
-		p := chatwoot.Preview{Kind: chatwoot.Outgoing, ContentType: "text", CreatedAt: second}
+		p := chatwoot.Preview{ID: 91004, Kind: chatwoot.Outgoing, ContentType: "text", CreatedAt: second}
 		change(&p)
 		return &p
 	}
@@ -460,7 +460,7 @@ func TestConversationFieldInEveryEncoding(t *testing.T) {
 		{"newest, a public answer", "messages", "[" + message("") + "]", newest, preview(func(*chatwoot.Preview) {})},
 		{
 			"newest, an activity line", "messages", `[{"message_type":2,"content_type":"text","created_at":1782119671,"private":false}]`,
-			newest, preview(func(p *chatwoot.Preview) { p.Kind = chatwoot.Activity }),
+			newest, preview(func(p *chatwoot.Preview) { p.ID, p.Kind = 0, chatwoot.Activity }),
 		},
 		{"spoken, null", "last_non_activity_message", `null`, spoken, none},
 		{"spoken, absent as in webhooks", "last_non_activity_message", missing, spoken, none},

@@ -185,6 +185,20 @@ func (m *Monitor) learn(r reply) bool {
 	return rec.left == nil
 }
 
+// take takes in what Settle has read. It reports whether the picture changed.
+func (m *Monitor) take(r reply) bool {
+	if r.err == nil {
+		m.apply(*r.conversation, r.seen)
+		return true
+	}
+	flying := m.flying[r.id]
+	changed := m.learn(r)
+	if flying { // a look-up of its own goes on
+		m.flying[r.id] = true
+	}
+	return changed
+}
+
 // lookups answers asks until ctx ends. It touches none of the state.
 func (m *Monitor) lookups(ctx context.Context, asks <-chan ask, replies chan<- reply) {
 	client := m.client.For(chatwoot.Lookup)

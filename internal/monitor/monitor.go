@@ -78,6 +78,10 @@ type Picture struct {
 	// outcome. Always 0 without a ledger.
 	Undecided int
 
+	// Unanswered has the open conversations in which a customer wrote within
+	// the last hour, as far as their rows tell, and nobody has answered since.
+	Unanswered []Unanswered
+
 	// Problem says what the last poll failed with; empty: it did not fail.
 	Problem string
 
@@ -88,7 +92,15 @@ type Picture struct {
 	Account *chatwoot.Account
 }
 
-// Monitor polls. Picture and Hint may be called at any time from any
+// Unanswered is a message that a customer wrote and nobody has answered.
+type Unanswered struct {
+	Conversation int64
+	OpenedAt     time.Time // when the conversation was created
+	Message      int64     // the newest; 0: the row does not tell
+	At           time.Time // when the customer wrote, by Chatwoot's clock
+}
+
+// Monitor polls. Picture, Hint and Settle may be called at any time from any
 // goroutine; everything else belongs to Run's.
 type Monitor struct {
 	client  *chatwoot.Client
@@ -103,6 +115,7 @@ type Monitor struct {
 
 	picture atomic.Pointer[Picture]
 	hints   chan struct{}
+	settled chan reply // what Settle has read
 
 	// For tests; nil in production.
 	published func(*Picture)
@@ -131,6 +144,7 @@ func New(o Options) (*Monitor, error) {
 		now:     o.Now,
 		after:   o.After,
 		hints:   make(chan struct{}, 1),
+		settled: make(chan reply),
 		promise: o.Promises,
 		ledger:  o.Ledger,
 		state:   newState(promises),
@@ -161,6 +175,24 @@ func (m *Monitor) Hint() {
 	select {
 	case m.hints <- struct{}{}:
 	default:
+	}
+}
+
+// Settle reads a conversation now, so that what became of it is known and goes
+// to the ledger. It blocks until that is done. A conversation that is gone is no
+// error; that of Chatwoot is returned as it is.
+func (m *Monitor) Settle(ctx context.Context, conversation int64) error {
+	r := reply{ask: ask{id: conversation, row: true}, seen: m.certainNow()}
+	row, err := m.client.For(chatwoot.Lookup).Conversation(ctx, conversation)
+	r.conversation, r.err = &row, err
+	if err != nil && !chatwoot.Is(err, chatwoot.NotFound) {
+		return err
+	}
+	select {
+	case m.settled <- r:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -228,6 +260,10 @@ func (m *Monitor) Run(ctx context.Context) error {
 		case r := <-replies:
 			if m.learn(r) && publishAt.IsZero() {
 				publishAt = m.now().Add(time.Second) // one picture for many replies
+			}
+		case r := <-m.settled:
+			if m.take(r) && publishAt.IsZero() {
+				publishAt = m.now().Add(time.Second)
 			}
 		case b, more := <-sweeping:
 			if more {
@@ -370,6 +406,7 @@ func (m *Monitor) publish() {
 		SyncedAt:   m.syncedAt,
 		Incomplete: max(m.difference, -m.difference),
 		Undecided:  m.undecided(),
+		Unanswered: m.unansweredNow(),
 		Problem:    m.problem,
 		Inboxes:    m.inboxes,
 		Promises:   m.promises,

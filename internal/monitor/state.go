@@ -45,6 +45,8 @@ type state struct {
 
 	following
 
+	unanswered map[int64]Unanswered
+
 	account       *chatwoot.Account
 	inboxes       []chatwoot.Inbox
 	inboxesReadAt time.Time
@@ -82,6 +84,8 @@ func newState(p sla.Promises) state {
 		wanted:   map[int64]want{},
 		flying:   map[int64]bool{},
 		deltas:   true,
+
+		unanswered: map[int64]Unanswered{},
 		following: following{
 			left:   map[int64]*record{},
 			handed: map[int64]bool{},
@@ -112,6 +116,7 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	}
 	wasOpen := rec != nil && rec.left == nil
 	s.followBot(c, v, wasOpen)
+	s.followCustomer(c, seen)
 	moved = open != wasOpen
 	if !open && wasOpen {
 		s.remove(c.ID, v)
@@ -151,6 +156,7 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 func (s *state) remove(id int64, v time.Time) {
 	delete(s.open, id)
 	delete(s.wanted, id)
+	delete(s.unanswered, id)
 	if s.closed != nil {
 		s.closed[id] = v
 	}
@@ -184,6 +190,38 @@ func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
 	case chatwoot.Resolved:
 		delete(s.pending, c.ID)
 	}
+}
+
+// unansweredFor is how long a customer's message counts as Unanswered.
+const unansweredFor = time.Hour
+
+// followCustomer notes whether the last word is the customer's.
+func (s *state) followCustomer(c chatwoot.Conversation, seen time.Time) {
+	delete(s.unanswered, c.ID)
+	if c.Status != chatwoot.Open {
+		return
+	}
+	u := Unanswered{Conversation: c.ID, OpenedAt: c.CreatedAt, At: c.WaitingSince}
+	if c.Spoken != nil && c.Spoken.Kind == chatwoot.Incoming {
+		u.Message, u.At = c.Spoken.ID, c.Spoken.CreatedAt
+	}
+	if u.At.After(seen.Add(-unansweredFor)) {
+		s.unanswered[c.ID] = u
+	}
+}
+
+// unansweredNow returns those that are young enough, and forgets the others.
+func (m *Monitor) unansweredNow() []Unanswered {
+	oldest := m.ServerNow().Add(-unansweredFor)
+	var young []Unanswered
+	for id, u := range m.unanswered {
+		if u.At.Before(oldest) {
+			delete(m.unanswered, id)
+			continue
+		}
+		young = append(young, u)
+	}
+	return young
 }
 
 // forgetHandoffs drops those of conversations that are long over.

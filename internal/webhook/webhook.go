@@ -19,7 +19,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -74,13 +73,17 @@ type Delivery struct {
 	Event          string // such as message_created
 	Reason         Reason // why it is processed
 	AccountID      int64
-	ConversationID int64 // the display id
-	MessageID      int64 // 0 when it is about the conversation
+	ConversationID int64           // the display id
+	MessageID      int64           // 0 when it is about the conversation
+	Status         chatwoot.Status // of the conversation, after the event
 
 	// UpdatedAt is when the conversation's row was last saved. Its states are
 	// to be ordered by this, never by arrival.
 	UpdatedAt  time.Time
 	ReceivedAt time.Time
+
+	// Missed is whether no webhook came and a Finder made the delivery up.
+	Missed bool
 
 	// Body is what was received, to the byte. It holds what customers wrote
 	// and a credential of theirs: not to be logged.
@@ -101,10 +104,10 @@ type Options struct {
 	MaxBytes int64 // of a body; 0: 8 MiB
 
 	// LastStatus returns the status that the last processed event left a
-	// conversation in, or "" if that is not known. What polls have seen is no
-	// substitute: a resolution that a poll saw first would be taken for one
-	// that had been processed. Nil: never known.
-	LastStatus func(ctx context.Context, conversation int64) chatwoot.Status
+	// conversation in, and the version of its row then; "" if that is not
+	// known. What polls have seen is no substitute: a resolution that a poll saw
+	// first would be taken for one that had been processed. Nil: never known.
+	LastStatus func(ctx context.Context, conversation int64) (chatwoot.Status, time.Time)
 
 	// Hint is called for every verified delivery that may mean a change, be it
 	// processed or not, stored or not. It must return at once. Nil: nobody
@@ -129,6 +132,7 @@ type Handler struct {
 	large   chan struct{} // holds one for each large body in memory
 	first   sync.Once
 	gate    gate
+	alive   alive
 }
 
 // New returns a Handler. Without secrets it warns and answers 503: a listener
@@ -151,7 +155,7 @@ func New(o Options) (*Handler, error) {
 	}
 	o.MaxBytes = cmp.Or(o.MaxBytes, defaultMaxBytes)
 	if o.LastStatus == nil {
-		o.LastStatus = func(context.Context, int64) chatwoot.Status { return "" }
+		o.LastStatus = func(context.Context, int64) (chatwoot.Status, time.Time) { return "", time.Time{} }
 	}
 	if o.Hint == nil {
 		o.Hint = func() {}
@@ -172,13 +176,14 @@ func New(o Options) (*Handler, error) {
 		large:   make(chan struct{}, largeBodies),
 		gate:    gate{last: map[RejectReason]time.Time{}, held: map[RejectReason]int{}},
 	}
-	if !h.configured() {
+	if !h.Configured() {
 		h.log.Warn("webhooks are answered with 503 until CHATWOOT_WEBHOOK_SECRET is set; chatwoot-sla webhook register tells it")
 	}
 	return h, nil
 }
 
-func (h *Handler) configured() bool { return h.o.Form == Unsigned || len(h.o.Secrets) > 0 }
+// Configured reports whether deliveries can be verified, and so are taken in.
+func (h *Handler) Configured() bool { return h.o.Form == Unsigned || len(h.o.Secrets) > 0 }
 
 // Server returns a server for h with limits that suit an address that can be
 // reached from outside. The caller starts and stops it.
@@ -218,7 +223,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, token string) 
 		h.reject(w, r, RejectMethod, "this address takes POST requests from Chatwoot", nil)
 		return
 	}
-	if !h.configured() {
+	if !h.Configured() {
 		h.reject(w, r, RejectNotConfigured, "CHATWOOT_WEBHOOK_SECRET is not set here, so nothing can be verified", nil)
 		return
 	}
@@ -280,8 +285,13 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, event chatwoot.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
 	var last chatwoot.Status
-	if event.Name == chatwoot.ConversationStatusChanged && event.Conversation.Status == chatwoot.Resolved {
-		last = h.o.LastStatus(ctx, event.Conversation.ID)
+	if c := event.Conversation; c != nil && c.Status != chatwoot.Resolved {
+		h.alive.seen(c.ID, c.UpdatedAt)
+	} else if event.Name == chatwoot.ConversationStatusChanged {
+		var at time.Time
+		if last, at = h.o.LastStatus(ctx, c.ID); h.alive.since(c.ID, at) {
+			last = "" // it was reopened in between, of which nothing is processed
+		}
 	}
 	decision := Decide(event, last)
 	result, reason := resultIgnored, decision.Reason
@@ -328,20 +338,53 @@ func (h *Handler) delivery(r *http.Request, e chatwoot.Event, why Reason, body [
 		Reason:         why,
 		AccountID:      h.o.AccountID,
 		ConversationID: e.Conversation.ID,
+		Status:         e.Conversation.Status,
 		UpdatedAt:      e.Conversation.UpdatedAt,
 		ReceivedAt:     arrived,
 		Body:           body,
 	}
-	var subject string
 	if e.Message != nil {
 		d.MessageID = e.Message.ID
-		subject = strconv.FormatInt(e.Message.ID, 10)
+		d.Key = messageKey(d.AccountID, d.MessageID)
 	} else {
 		// A state is told once, however often and under whatever delivery id.
-		subject = fmt.Sprintf("%d@%d", e.Conversation.ID, e.Conversation.UpdatedAt.UnixMicro())
+		d.Key = fmt.Sprintf("%d/%s/%d@%d", d.AccountID, d.Event, d.ConversationID, d.UpdatedAt.UnixMicro())
 	}
-	d.Key = fmt.Sprintf("%d/%s/%s", d.AccountID, d.Event, subject)
 	return d
+}
+
+// messageKey returns the Key of the delivery that tells of a message.
+func messageKey(account, message int64) string {
+	return fmt.Sprintf("%d/%s/%d", account, chatwoot.MessageCreated, message)
+}
+
+// alive remembers when conversations were last told to be anything but
+// resolved. A conversation that is resolved again is told so again; without
+// this, that would pass for a repetition.
+type alive struct {
+	mu sync.Mutex
+	at map[int64]time.Time
+}
+
+// mostAlive bounds the memory. What is forgotten costs no more than that a
+// second resolution is left to the polls.
+const mostAlive = 10_000
+
+func (a *alive) seen(conversation int64, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at == nil || len(a.at) >= mostAlive {
+		a.at = map[int64]time.Time{}
+	}
+	if at.After(a.at[conversation]) {
+		a.at[conversation] = at
+	}
+}
+
+func (a *alive) since(conversation int64, at time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at[conversation].After(at)
 }
 
 // deliveryID returns the id that a sender gave its attempt, or "" if it is

@@ -530,9 +530,9 @@ func TestDuplicates(t *testing.T) {
 func TestAResolutionThatIsNoneIsIgnored(t *testing.T) {
 	asked := int64(0)
 	o := withSecret
-	o.LastStatus = func(_ context.Context, id int64) chatwoot.Status {
+	o.LastStatus = func(_ context.Context, id int64) (chatwoot.Status, time.Time) {
 		asked = id
-		return chatwoot.Resolved
+		return chatwoot.Resolved, noon.Add(-time.Hour)
 	}
 	r := start(t, o)
 	want := answer{code: 200, Status: "ignored", Reason: "status_unchanged"}

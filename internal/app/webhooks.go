@@ -1,0 +1,396 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/monitor"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
+)
+
+// The stages of jobs.
+const (
+	stageSettle  = "settle"  // asks Chatwoot
+	stageForward = "forward" // WEBHOOK_FORWARD_URL
+)
+
+// Stages lists the stages that there can be.
+var Stages = []string{stageSettle, stageForward}
+
+const (
+	settleWorkers  = 4
+	forwardWorkers = 16
+
+	// deliveriesAtOnce is how many deliveries share a commit at most.
+	deliveriesAtOnce = 128
+
+	deliveriesKept = 30 * 24 * time.Hour
+
+	restartAfter = 10 * time.Second // a queue that did not start
+)
+
+// queueEngine says which database holds the jobs.
+func queueEngine(cfg config.Config) queue.Engine {
+	return queue.Engine{Postgres: cfg.DatabaseURL.IsSet(), Schema: store.Schema}
+}
+
+// webhooks is everything between Chatwoot's deliveries and what is done about
+// them.
+type webhooks struct {
+	cfg     config.Config
+	books   *books
+	queue   *queue.Queue
+	forward *webhook.Forwarder // nil: nobody wants them
+	finder  *webhook.Finder    // nil: webhooks are not received
+	log     *zap.Logger
+	after   func(time.Duration) <-chan time.Time
+	now     func() time.Time
+
+	accepts  chan acceptance
+	listener net.Listener
+	server   *http.Server
+}
+
+// settleArgs is the job that makes known, and records, what became of a
+// conversation.
+type settleArgs struct {
+	Conversation int64     `json:"conversation"`
+	ReceivedAt   time.Time `json:"received_at"`
+}
+
+func (settleArgs) Kind() string { return "settle" }
+
+// forwardArgs is the job that passes a webhook on. The body is as it came, to
+// the byte.
+type forwardArgs struct {
+	Key  string `json:"key"`
+	Body string `json:"body"`
+}
+
+func (forwardArgs) Kind() string { return "forward" }
+
+func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, client *chatwoot.Client, reg prometheus.Registerer) (*webhooks, error) {
+	w := &webhooks{
+		cfg: cfg, books: b, log: o.Logger.Named("webhooks"), after: o.After, now: o.Now,
+		accepts: make(chan acceptance),
+	}
+	handlers := queue.NewHandlers()
+	stages := []queue.Stage{{Name: stageSettle, Workers: settleWorkers}}
+	queue.Handle(handlers, stageSettle, func(ctx context.Context, j queue.Job[settleArgs]) error { return settle(ctx, m, j.Args) })
+	if cfg.WebhookForwardURL != "" {
+		to, err := url.Parse(cfg.WebhookForwardURL)
+		if err != nil {
+			return nil, errors.New("WEBHOOK_FORWARD_URL is not an address") // config has parsed it
+		}
+		w.forward = &webhook.Forwarder{URL: to, Secret: cfg.WebhookForwardSecret.Reveal(), UserAgent: "chatwoot-sla/" + o.Version}
+		stages = append(stages, queue.Stage{Name: stageForward, Workers: forwardWorkers})
+		queue.Handle(handlers, stageForward, func(ctx context.Context, j queue.Job[forwardArgs]) error {
+			return judgeForward(w.forward.Send(ctx, j.Args.Key, []byte(j.Args.Body)))
+		})
+	}
+	var err error
+	w.queue, err = queue.New(queue.Options{
+		Engine: queueEngine(cfg), Stages: stages, Handlers: handlers, Logger: o.Logger.Named("queue"), Registerer: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	handler, err := webhook.New(webhook.Options{
+		AccountID:  cfg.AccountID,
+		Inbox:      w,
+		Form:       webhook.Form(cfg.WebhookSignature),
+		Secrets:    cfg.WebhookSecret.Parts(),
+		PathToken:  cfg.WebhookPathToken.Reveal(),
+		MaxBytes:   cfg.WebhookMaxBytes,
+		LastStatus: w.lastStatus,
+		Hint:       m.Hint,
+		ClockSkew:  client.ClockSkew,
+		Now:        o.Now,
+		Logger:     w.log,
+		Registerer: reg,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if handler.Configured() {
+		w.finder = webhook.NewFinder(webhook.FinderOptions{
+			AccountID:   cfg.AccountID,
+			Inbox:       w,
+			Candidates:  func() []webhook.Candidate { return candidates(m.Picture().Unanswered) },
+			Missing:     w.missing,
+			LastMessage: w.lastMessage,
+			Messages:    client.For(chatwoot.Lookup).Messages,
+			Began:       w.began(m.ServerNow),
+			Now:         m.ServerNow,
+			After:       o.After,
+			Logger:      w.log,
+			Registerer:  reg,
+		})
+	}
+	w.server = handler.Server()
+	return w, nil
+}
+
+// listen opens the listener that has nothing on it but webhooks.
+func (w *webhooks) listen() error {
+	l, err := net.Listen("tcp", w.cfg.WebhookListenAddr)
+	if err != nil {
+		return fmt.Errorf("listen on WEBHOOK_LISTEN_ADDR: %w; is another chatwoot-sla running?", err)
+	}
+	w.listener = netutil.LimitListener(l, webhook.MaxConnections)
+	return nil
+}
+
+// settle reads a conversation, unless a poll has done so since the webhook
+// came.
+func settle(ctx context.Context, m *monitor.Monitor, args settleArgs) error {
+	if m.Picture().SyncedAt.After(args.ReceivedAt) {
+		return nil
+	}
+	err := m.Settle(ctx, args.Conversation)
+	var e *chatwoot.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch {
+	case e.Kind == chatwoot.Throttled:
+		return queue.RetryAfter(err, e.RetryAfter)
+	case e.Temporary():
+		return queue.Down(err)
+	}
+	return err
+}
+
+// judgeForward says what an error of the Forwarder means to the job.
+func judgeForward(err error) error {
+	e, ok := errors.AsType[*webhook.ForwardError](err)
+	switch {
+	case !ok:
+		return err
+	case e.RetryAfter > 0:
+		return queue.RetryAfter(err, e.RetryAfter)
+	case e.Down():
+		return queue.Down(err)
+	}
+	return err
+}
+
+// jobs returns what is to be done about a delivery.
+func (w *webhooks) jobs(d webhook.Delivery) []queue.Args {
+	jobs := []queue.Args{settleArgs{Conversation: d.ConversationID, ReceivedAt: d.ReceivedAt}}
+	if w.forward != nil {
+		jobs = append(jobs, forwardArgs{Key: d.Key, Body: string(d.Body)})
+	}
+	return jobs
+}
+
+// acceptance is a delivery that waits for its commit.
+type acceptance struct {
+	delivery webhook.Delivery
+	answer   chan<- acceptanceAnswer // has room for the answer
+}
+
+type acceptanceAnswer struct {
+	fresh bool
+	err   error
+}
+
+// Accept implements webhook.Inbox.
+func (w *webhooks) Accept(ctx context.Context, d webhook.Delivery) (fresh bool, err error) {
+	answer := make(chan acceptanceAnswer, 1)
+	select {
+	case w.accepts <- acceptance{d, answer}:
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait for the database: %w", ctx.Err())
+	}
+	select {
+	case a := <-answer:
+		return a.fresh, a.err
+	case <-ctx.Done():
+		return false, fmt.Errorf("wait for the database: %w", ctx.Err())
+	}
+}
+
+// commit keeps what Accept is given until done is closed. A commit costs the
+// same for one as for many, so those that came during one share the next.
+func (w *webhooks) commit(done <-chan struct{}) {
+	var batch []acceptance
+	for {
+		select {
+		case a := <-w.accepts:
+			batch = append(batch[:0], a)
+		case <-done:
+			return
+		}
+	gather:
+		for len(batch) < deliveriesAtOnce {
+			select {
+			case a := <-w.accepts:
+				batch = append(batch, a)
+			default:
+				break gather
+			}
+		}
+		fresh, err := w.keep(batch)
+		for i, a := range batch {
+			answer := acceptanceAnswer{err: err}
+			if err == nil {
+				answer.fresh = fresh[i]
+			}
+			a.answer <- answer
+		}
+		clear(batch) // bodies are long
+	}
+}
+
+// keep writes deliveries and their jobs in one transaction.
+func (w *webhooks) keep(batch []acceptance) ([]bool, error) {
+	db, err := w.books.store()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	rows := make([]store.Delivery, len(batch))
+	for i, a := range batch {
+		d := a.delivery
+		rows[i] = store.Delivery{
+			ID: d.ID, Key: d.Key, Conversation: d.ConversationID, Message: d.MessageID, Status: string(d.Status),
+			UpdatedAt: d.UpdatedAt, ReceivedAt: d.ReceivedAt, Missed: d.Missed,
+		}
+	}
+	return db.AcceptDeliveries(ctx, rows, func(tx *sql.Tx, fresh []int) error {
+		var jobs []queue.Args
+		for _, i := range fresh {
+			jobs = append(jobs, w.jobs(batch[i].delivery)...)
+		}
+		return w.queue.InsertTx(ctx, tx, jobs...)
+	})
+}
+
+// serve takes deliveries in until ctx ends, and lets those in hand finish.
+func (w *webhooks) serve(ctx context.Context) error {
+	done, committed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(committed)
+		w.commit(done)
+	}()
+	defer func() {
+		close(done)
+		<-committed
+	}()
+	shut := make(chan error, 1)
+	stopped := context.AfterFunc(ctx, func() {
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.ShutdownTimeout)
+		defer cancel()
+		shut <- w.server.Shutdown(limit)
+	})
+	err := w.server.Serve(w.listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return <-shut
+	}
+	stopped()
+	return err
+}
+
+// work runs the queue on the database, once that is open.
+func (w *webhooks) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		db, err := w.books.store()
+		if err == nil {
+			err = db.Ready(ctx)
+		}
+		if err == nil {
+			err = w.queue.Run(ctx, db.Writer())
+		}
+		wait := restartAfter
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errNotOpen):
+			wait = time.Second // the books say why
+		default:
+			w.log.Warn("jobs are not worked; it is tried again", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// find looks for missed messages until ctx ends.
+func (w *webhooks) find(ctx context.Context) error {
+	if w.finder == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return w.finder.Run(ctx)
+}
+
+func (w *webhooks) lastStatus(ctx context.Context, conversation int64) (chatwoot.Status, time.Time) {
+	db, err := w.books.store()
+	if err != nil {
+		return "", time.Time{}
+	}
+	status, at, err := db.LastStatus(ctx, conversation)
+	if err != nil { // the store has counted it, and keeping the delivery will fail as well
+		return "", time.Time{}
+	}
+	return chatwoot.Status(status), at
+}
+
+func (w *webhooks) missing(ctx context.Context, keys []string) ([]string, error) {
+	db, err := w.books.store()
+	if err != nil {
+		return nil, err
+	}
+	return db.MissingDeliveries(ctx, keys)
+}
+
+func (w *webhooks) lastMessage(ctx context.Context, conversation int64) (int64, error) {
+	db, err := w.books.store()
+	if err != nil {
+		return 0, err
+	}
+	return db.LastMessage(ctx, conversation)
+}
+
+// began returns a function that tells when webhooks were first received.
+func (w *webhooks) began(now func() time.Time) func(context.Context) (time.Time, error) {
+	var known time.Time
+	return func(ctx context.Context) (time.Time, error) {
+		if !known.IsZero() {
+			return known, nil
+		}
+		db, err := w.books.store()
+		if err != nil {
+			return time.Time{}, err
+		}
+		known, err = db.BeginWebhooks(ctx, now())
+		return known, err
+	}
+}
+
+func candidates(unanswered []monitor.Unanswered) []webhook.Candidate {
+	list := make([]webhook.Candidate, len(unanswered))
+	for i, u := range unanswered {
+		list[i] = webhook.Candidate(u)
+	}
+	return list
+}
