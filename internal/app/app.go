@@ -235,6 +235,8 @@ func (a *App) listen(version string) error {
 		Version:    version,
 		Report:     a.reportOn,
 		ReportZone: a.cfg.ReportZone.Location,
+		Tokens:     tokens(a.cfg),
+		Hosts:      a.cfg.Hosts(),
 		ShowNames:  authenticated || loopback(a.cfg.ListenAddr),
 		Logger:     a.log.Named("web"),
 	})
@@ -256,6 +258,15 @@ func (a *App) listen(version string) error {
 		ErrorLog:          zap.NewStdLog(a.log.Named("web")),
 	}
 	return nil
+}
+
+// tokens returns who may use what is protected.
+func tokens(cfg config.Config) []web.Token {
+	var list []web.Token
+	for _, t := range cfg.Tokens() {
+		list = append(list, web.Token{Name: t.Name, Text: t.Token.Reveal()})
+	}
+	return list
 }
 
 // loopback reports whether only this machine can reach addr.

@@ -82,7 +82,7 @@ func TestEveryFormIsDocumented(t *testing.T) {
 	example, docs := read(t, examplePath), read(t, docsPath)
 	for _, name := range []string{
 		"CHATWOOT_API_TOKEN", "CHATWOOT_TOKEN_FILE", "CHATWOOT_API_TOKEN_FILE", "CHATWOOT_EMBED_TOKEN_FILE",
-		"CHATWOOT_WEBHOOK_SECRET_FILE", "CHATWOOT_WEBHOOK_PATH_TOKEN_FILE", "WEBHOOK_FORWARD_SECRET_FILE",
+		"CHATWOOT_WEBHOOK_SECRET_FILE", "CHATWOOT_WEBHOOK_PATH_TOKEN_FILE", "WEBHOOK_FORWARD_SECRET_FILE", "API_TOKENS_FILE",
 	} {
 		word := regexp.MustCompile(`\b` + name + `\b`)
 		if !word.MatchString(example) || !word.MatchString(docs) {

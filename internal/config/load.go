@@ -63,6 +63,11 @@ func Load(o Options) (*Loaded, error) {
 			for _, text := range append(v.direct(layers), found[i].text) {
 				secrets = append(secrets, text)
 				secrets = append(secrets, NewSecret(text).Parts()...)
+				if v.field == "APITokens" {
+					for _, t := range (&Config{APITokens: NewSecret(text)}).Tokens() {
+						secrets = append(secrets, t.Token.Reveal())
+					}
+				}
 			}
 		}
 	}

@@ -140,6 +140,10 @@ func (c *Config) check(v variable, now time.Time) *valueError {
 		if v.field == "WebhookListenAddr" && c.WebhookListenAddr == c.ListenAddr && !strings.HasSuffix(c.ListenAddr, ":0") {
 			return &valueError{wrong: "is the value of LISTEN_ADDR, too", fix: "give webhooks an address of their own, such as " + v.fallback}
 		}
+	case "APITokens":
+		return checkTokens(c)
+	case "AllowedHosts":
+		return checkHosts(c)
 	case "WebhookSecret":
 		return checkSecretList(c.WebhookSecret)
 	case "WebhookSignature":

@@ -34,6 +34,8 @@ type pageData struct {
 	NextDue string
 	Promise string
 	Paused  string // the inboxes whose clocks stand still now
+	SignIn  bool   // there is somebody who could
+	By      string // who has; empty: nobody
 }
 
 type cell struct {
@@ -51,9 +53,12 @@ type probeRow struct {
 	Title, State, Detail string
 }
 
-func (s *server) page(w http.ResponseWriter, _ *http.Request) {
+func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, s.pageData(s.State())); err != nil {
+	d := s.pageData(s.State())
+	d.SignIn = len(s.Tokens) > 0
+	d.By, _ = s.access.session(r)
+	if err := pageTemplate.Execute(&body, d); err != nil {
 		s.log.Error("render page", zap.Error(err))
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return

@@ -1,5 +1,21 @@
 // Package web serves what people and other tools read: the board, its JSON,
 // the metrics and the liveness of the daemon itself.
+//
+// What shows customers' words, or changes anything, is protected: only those
+// who have a token of Options.Tokens get there, be it with a header or with the
+// session that the token buys in a browser. Other parts of the daemon mount
+// such handlers through Options.Protected, by the pattern of an
+// http.ServeMux:
+//
+//	Protected: map[string]web.Protected{
+//		"GET /api/v1/queue": func(w http.ResponseWriter, r *http.Request, by string) {
+//			web.WriteJSON(w, http.StatusOK, list())
+//		},
+//	}
+//
+// Without any token they answer 404 and say how to turn them on. They need no
+// protection of their own against requests that another site makes a browser
+// send. WriteJSON and WriteProblem answer as everything else here does.
 package web
 
 import (
@@ -47,7 +63,7 @@ type Probe struct {
 	Error    string // of the last answer; empty: it was good
 }
 
-// Options configures New. All fields but Logger are required.
+// Options configures New. All fields up to ReportZone are required.
 type Options struct {
 	State           func() State
 	ConversationURL func(id int64) string
@@ -59,6 +75,13 @@ type Options struct {
 	Report     func(context.Context, report.Period, report.Format, io.Writer) error
 	ReportZone *time.Location
 
+	// Tokens are who may use what is protected, Hosts the names under which
+	// they may sign in, and Protected what other parts want to have protected.
+	Tokens    []Token
+	Hosts     []string
+	Protected map[string]Protected
+	Now       func() time.Time // of sessions; nil: time.Now
+
 	// ShowNames lets the pages name customers and agents. It must be false
 	// where anybody may read them.
 	ShowNames bool
@@ -67,7 +90,8 @@ type Options struct {
 
 type server struct {
 	Options
-	log *zap.Logger
+	log    *zap.Logger
+	access *access
 }
 
 // New returns the handler of the main listener.
@@ -78,7 +102,12 @@ func New(o Options) (http.Handler, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	s := &server{Options: o, log: o.Logger}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &server{Options: o, log: o.Logger, access: &access{
+		tokens: o.Tokens, hosts: o.Hosts, now: o.Now, cross: http.NewCrossOriginProtection(), log: o.Logger,
+	}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /healthz", plain("ok\n"))
@@ -88,6 +117,12 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/conversations", s.conversations)
 	mux.HandleFunc("GET /api/v1/report", s.report)
 	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /"+signInPath, s.access.signIn)
+	mux.HandleFunc("POST /"+signInPath, s.access.signIn)
+	mux.Handle("POST /sign-out", s.access.protect(s.access.signOut))
+	for pattern, handler := range o.Protected {
+		mux.Handle(pattern, s.access.protect(handler))
+	}
 	return secure(mux), nil
 }
 
@@ -98,7 +133,7 @@ func secure(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
@@ -170,7 +205,7 @@ type probeDoc struct {
 }
 
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {
-	s.json(w, http.StatusOK, s.statusDoc(s.State()))
+	WriteJSON(w, http.StatusOK, s.statusDoc(s.State()))
 }
 
 func (s *server) statusDoc(st State) statusDoc {
@@ -249,7 +284,7 @@ func (s *server) conversations(w http.ResponseWriter, r *http.Request) {
 		for part := range strings.SplitSeq(name, ",") {
 			level, err := sla.ParseLevel(part)
 			if err != nil {
-				s.problem(w, http.StatusBadRequest, err.Error())
+				WriteProblem(w, http.StatusBadRequest, err.Error())
 				return
 			}
 			wanted[level] = true
@@ -259,14 +294,14 @@ func (s *server) conversations(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			s.problem(w, http.StatusBadRequest, "limit "+strconv.Quote(text)+" is not a positive number")
+			WriteProblem(w, http.StatusBadRequest, "limit "+strconv.Quote(text)+" is not a positive number")
 			return
 		}
 		limit = n
 	}
 	st := s.State()
 	if st.Board == nil {
-		s.problem(w, http.StatusServiceUnavailable, "the conversations have not been read yet; "+orText(st.Problem, "try again in a moment"))
+		WriteProblem(w, http.StatusServiceUnavailable, "the conversations have not been read yet; "+orText(st.Problem, "try again in a moment"))
 		return
 	}
 	list := st.Board.List(st.Now, func(l sla.Listed) bool { return len(wanted) == 0 || wanted[l.Level] })
@@ -279,7 +314,7 @@ func (s *server) conversations(w http.ResponseWriter, r *http.Request) {
 	for _, l := range list[:min(limit, len(list))] {
 		doc.Conversations = append(doc.Conversations, s.conversationDoc(st, l))
 	}
-	s.json(w, http.StatusOK, doc)
+	WriteJSON(w, http.StatusOK, doc)
 }
 
 func (s *server) conversationDoc(st State, l sla.Listed) conversationDoc {
@@ -299,15 +334,16 @@ func (s *server) conversationDoc(st State, l sla.Listed) conversationDoc {
 	return d
 }
 
-func (s *server) problem(w http.ResponseWriter, code int, text string) {
-	s.json(w, code, map[string]string{"error": text})
+// WriteProblem answers with what is wrong.
+func WriteProblem(w http.ResponseWriter, code int, text string) {
+	WriteJSON(w, code, map[string]string{"error": text})
 }
 
-func (s *server) json(w http.ResponseWriter, code int, doc any) {
+// WriteJSON answers with a document.
+func WriteJSON(w http.ResponseWriter, code int, doc any) {
 	body, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
-		s.log.Error("encode answer", zap.Error(err))
-		http.Error(w, "internal error", http.StatusInternalServerError)
+		http.Error(w, "internal error: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -325,26 +361,26 @@ func orText(text, fallback string) string {
 // report answers /api/v1/report?from=&to=&format=, JSON unless told otherwise.
 func (s *server) report(w http.ResponseWriter, r *http.Request) {
 	if !s.ShowNames { // it names agents
-		s.problem(w, http.StatusForbidden, "the report names agents, and anybody may read this page: protect it with WEB_CONFIG_FILE, or listen on loopback")
+		WriteProblem(w, http.StatusForbidden, "the report names agents, and anybody may read this page: protect it with WEB_CONFIG_FILE, or listen on loopback")
 		return
 	}
 	q := r.URL.Query()
 	format := report.JSON
 	if f := q.Get("format"); f != "" {
 		if err := format.UnmarshalText([]byte(f)); err != nil {
-			s.problem(w, http.StatusBadRequest, err.Error())
+			WriteProblem(w, http.StatusBadRequest, err.Error())
 			return
 		}
 	}
 	period, err := report.ParsePeriod(q.Get("from"), q.Get("to"), s.State().Now, s.ReportZone)
 	if err != nil {
-		s.problem(w, http.StatusBadRequest, err.Error())
+		WriteProblem(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	var out bytes.Buffer // half a report must not look like a whole one
 	if err := s.Report(r.Context(), period, format, &out); err != nil {
 		s.log.Warn("no report", zap.Error(err))
-		s.problem(w, http.StatusServiceUnavailable, "the report cannot be made now: "+err.Error())
+		WriteProblem(w, http.StatusServiceUnavailable, "the report cannot be made now: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", format.ContentType())
