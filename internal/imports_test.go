@@ -63,10 +63,10 @@ var layout = map[string]allowance{
 
 	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},
 	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
-	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config"}, theirs: []string{zap}, testing: true},
+	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "report", "webhook"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "queue", "report", "webhook"},
 		theirs: anyModule,
 	},
 }

@@ -13,7 +13,12 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
+
+// demoSecret signs the webhooks of the simulated Chatwoot, which is known to
+// everybody anyway.
+const demoSecret = "EXAMPLE-demo-webhook-secret"
 
 type demoCommand struct {
 	Speed    float64 `default:"20" help:"How many times faster than real time goes by."`
@@ -63,6 +68,8 @@ func (c demoCommand) Run(p *process) (err error) {
 		"CHATWOOT_TOKEN="+chatwootsim.DemoToken,
 		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID),
 		"CHATWOOT_REQUESTS_PER_MINUTE=3000",
+		"WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
+		"CHATWOOT_WEBHOOK_SECRET="+demoSecret,
 	)})
 	if err != nil {
 		return fmt.Errorf("configure the demo: %w", err)
@@ -75,6 +82,9 @@ func (c demoCommand) Run(p *process) (err error) {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
+	sim.Subscribe(chatwootsim.Webhook{
+		URL: "http://" + daemon.WebhookAddr().String() + webhook.Path, Secret: demoSecret, Subscriptions: webhook.Subscriptions,
+	})
 	page := "http://" + daemon.Addr().String()
 	fmt.Fprintf(p.stdout, `A simulated Chatwoot %s and the daemon that watches it; time runs %v times as fast.
 

@@ -51,6 +51,7 @@ type commands struct {
 	Backup  backupCommand  `cmd:"" help:"Copy the database to a file, also while the daemon runs."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
 	Webhook webhookCommand `cmd:"" help:"Set up webhooks, and find out why they do not arrive."`
+	Queue   queueCommand   `cmd:"" help:"Look at jobs, and retry or purge those that were given up."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	Healthcheck healthcheckCommand `cmd:"" hidden:"" help:"Exit 0 if the daemon on LISTEN_ADDR answers."`

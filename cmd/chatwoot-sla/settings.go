@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -51,10 +50,7 @@ func (c configCommand) print(p *process, loaded *config.Loaded) error {
 		for _, s := range loaded.Settings() {
 			list = append(list, setting{s.Name, s.Value, s.Origin})
 		}
-		enc := json.NewEncoder(p.stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return printJSON(p.stdout, list)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SETTING\tVALUE\tFROM")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -124,10 +123,7 @@ func (c webhookVerify) Run(p *process) error {
 	}
 	x := webhook.Explain(e)
 	if c.Output == "json" {
-		enc := json.NewEncoder(p.stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(x)
+		err = printJSON(p.stdout, x)
 	} else {
 		c.print(p.stdout, x, len(e.Secrets))
 	}

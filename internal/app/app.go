@@ -237,6 +237,7 @@ func (a *App) listen(version string) error {
 		ReportZone: a.cfg.ReportZone.Location,
 		Tokens:     tokens(a.cfg),
 		Hosts:      a.cfg.Hosts(),
+		Protected:  a.webhooks.protected(),
 		ShowNames:  authenticated || loopback(a.cfg.ListenAddr),
 		Logger:     a.log.Named("web"),
 	})

@@ -22,9 +22,10 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m}) }
 
 func families(t *testing.T, d *apptest.Daemon) map[string]*dto.MetricFamily {
 	t.Helper()

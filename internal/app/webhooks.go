@@ -211,6 +211,11 @@ type acceptanceAnswer struct {
 
 // Accept implements webhook.Inbox.
 func (w *webhooks) Accept(ctx context.Context, d webhook.Delivery) (fresh bool, err error) {
+	select { // Chatwoot will not come again, so the start is worth a wait
+	case <-w.books.tried:
+	case <-ctx.Done():
+		return false, errNotOpen
+	}
 	answer := make(chan acceptanceAnswer, 1)
 	select {
 	case w.accepts <- acceptance{d, answer}:

@@ -17,6 +17,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // Token is the access token that the daemon has been given.
@@ -26,6 +27,8 @@ const Token = "EXAMPLE-token-that-must-not-be-printed"
 type Daemon struct {
 	Sim       *chatwootsim.Server
 	URL       string        // of the main listener, without a slash at its end
+	Webhooks  string        // address at which webhooks are received
+	Chatwoot  string        // address of the simulated Chatwoot
 	Artifacts string        // folder
 	Log       *bytes.Buffer // read only after Stop
 
@@ -57,6 +60,7 @@ func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server)
 	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: now})
 	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
+	d.Chatwoot = server.URL
 	loaded, err := config.Load(config.Options{Environ: append([]string{
 		"CHATWOOT_BASE_URL=" + server.URL,
 		"CHATWOOT_TOKEN=" + Token,
@@ -77,6 +81,7 @@ func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server)
 		t.Fatal(err)
 	}
 	d.URL = "http://" + a.Addr().String()
+	d.Webhooks = "http://" + a.WebhookAddr().String() + webhook.Path
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

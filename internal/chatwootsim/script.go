@@ -29,6 +29,13 @@ func (s *Server) AddInbox(name, channelType string, withBot bool) int64 {
 	return in.id
 }
 
+// Subscribe adds a webhook, as an administrator does in Chatwoot's settings.
+func (s *Server) Subscribe(hook Webhook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subscribe(hook)
+}
+
 // Inboxes returns the ids of all inboxes. From the start there are a website
 // chat, an e-mail and an API inbox without bots, and a website chat with one.
 func (s *Server) Inboxes() []int64 {

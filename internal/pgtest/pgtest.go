@@ -55,6 +55,13 @@ func Main(m *testing.M) int {
 	return status
 }
 
+// Suite is what goleak.VerifyTestMain takes instead of the testing.M, so that
+// it looks when the server has stopped.
+type Suite struct{ M *testing.M }
+
+// Run is Main.
+func (s Suite) Run() int { return Main(s.M) }
+
 // Database makes an empty database on the server that all tests of the binary
 // share, and returns its URL.
 func Database(t testing.TB) string {

@@ -23,14 +23,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(main{m}, goleak.IgnoreTopFunction("os/exec.(*Cmd).Start.func3"))
-}
-
-// main stops the Postgres of the tests before goroutines are looked at.
-type main struct{ m *testing.M }
-
-func (m main) Run() int { return pgtest.Main(m.m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m}) }
 
 // note is a job of the tests.
 type note struct {

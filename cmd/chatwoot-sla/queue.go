@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/app"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+)
+
+type queueCommand struct {
+	List  queueList  `cmd:"" help:"List the jobs that wait, run or were given up."`
+	Show  queueShow  `cmd:"" help:"Show one job and all that went wrong."`
+	Retry queueRetry `cmd:"" help:"Give dead letters all of their attempts again."`
+	Purge queuePurge `cmd:"" help:"Forget dead letters for good."`
+}
+
+type queueList struct {
+	Dead   bool   `help:"Dead letters only."`
+	Stage  string `help:"Only those of a stage, such as forward."`
+	Limit  int    `default:"100" help:"How many at most, up to 1000."`
+	Output string `enum:"table,json" default:"table" help:"table or json."`
+}
+
+// Run lists jobs, oldest first.
+func (c queueList) Run(p *process) error {
+	loaded, err := p.load()
+	if err != nil {
+		return err
+	}
+	return app.ReadQueue(p.ctx, loaded.Config, func(o *queue.Office) error {
+		jobs, err := o.List(p.ctx, queue.Selection{Dead: c.Dead, Stage: c.Stage}, c.Limit)
+		if err != nil {
+			return err
+		}
+		if c.Output == "json" {
+			return printJSON(p.stdout, jobs)
+		}
+		if len(jobs) == 0 {
+			fmt.Fprintln(p.stdout, map[bool]string{true: "There are no dead letters.", false: "Nothing waits."}[c.Dead])
+			return nil
+		}
+		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tSTAGE\tSTATE\tSINCE\tFAILURES\tLAST ERROR")
+		for _, j := range jobs {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", j.ID, j.Stage, stateWords(j), j.CreatedAt.Format(time.DateTime), j.Failures, cmp.Or(j.Error, "-"))
+		}
+		return w.Flush()
+	})
+}
+
+// stateWords names the reason of a dead letter with its state.
+func stateWords(j queue.Letter) string {
+	if j.Reason == "" {
+		return string(j.State)
+	}
+	return fmt.Sprintf("%s (%s)", j.State, j.Reason)
+}
+
+type queueShow struct {
+	ID     int64  `arg:"" help:"As queue list prints it."`
+	Output string `enum:"text,json" default:"text" help:"text or json."`
+}
+
+// Run shows one job.
+func (c queueShow) Run(p *process) error {
+	loaded, err := p.load()
+	if err != nil {
+		return err
+	}
+	return app.ReadQueue(p.ctx, loaded.Config, func(o *queue.Office) error {
+		j, err := o.Show(p.ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if c.Output == "json" {
+			return printJSON(p.stdout, j)
+		}
+		fmt.Fprintf(p.stdout, "Job %d, %s in stage %s: %s\n", j.ID, j.Kind, j.Stage, stateWords(j))
+		fmt.Fprintf(p.stdout, "  taken in  %s\n", j.CreatedAt.Format(time.RFC3339))
+		if !j.DueAt.IsZero() {
+			fmt.Fprintf(p.stdout, "  due       %s\n", j.DueAt.Format(time.RFC3339))
+		}
+		if !j.EndedAt.IsZero() {
+			fmt.Fprintf(p.stdout, "  ended     %s\n", j.EndedAt.Format(time.RFC3339))
+		}
+		for i, f := range j.Failed {
+			fmt.Fprintf(p.stdout, "  failure %d %s\n", i+1, f.At.Format(time.RFC3339))
+			for line := range strings.Lines(f.Error) {
+				fmt.Fprintf(p.stdout, "            %s\n", strings.TrimRight(line, "\n"))
+			}
+		}
+		if j.State == queue.DeadLetter {
+			fmt.Fprintf(p.stdout, "When the cause is put right: chatwoot-sla queue retry %d\n", j.ID)
+		}
+		return nil
+	})
+}
+
+// deadLetters says which dead letters are meant. All of them must be asked for.
+type deadLetters struct {
+	IDs   []int64 `arg:"" optional:"" name:"id" help:"As queue list --dead prints them."`
+	Stage string  `help:"Those of a stage."`
+	All   bool    `help:"All of them."`
+}
+
+func (c deadLetters) change(p *process, done string, change func(context.Context, *queue.Office, queue.Selection) (int, error)) error {
+	if len(c.IDs) == 0 && c.Stage == "" && !c.All {
+		return errors.New("say which dead letters: ids as queue list --dead prints them, --stage NAME, or --all")
+	}
+	loaded, err := p.load()
+	if err != nil {
+		return err
+	}
+	return app.ChangeQueue(p.ctx, loaded.Config, func(o *queue.Office) error {
+		n, err := change(p.ctx, o, queue.Selection{IDs: c.IDs, Stage: c.Stage})
+		if err != nil {
+			return err
+		}
+		if n == 0 && len(c.IDs) > 0 {
+			return errors.New("none of these is a dead letter; see queue list --dead")
+		}
+		fmt.Fprintf(p.stdout, "%d %s\n", n, done)
+		return nil
+	})
+}
+
+type queueRetry struct{ deadLetters }
+
+// Run gives dead letters their attempts again. A daemon that runs takes them up
+// at once.
+func (c queueRetry) Run(p *process) error {
+	return c.change(p, "retried", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) { return o.Retry(ctx, s) })
+}
+
+type queuePurge struct{ deadLetters }
+
+// Run forgets dead letters.
+func (c queuePurge) Run(p *process) error {
+	return c.change(p, "purged", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) { return o.Purge(ctx, s) })
+}
+
+func printJSON(w io.Writer, doc any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+	"github.com/hotdash/chatwoot-sla/internal/web"
+)
+
+// ReadQueue lets use look at the jobs of the database, also while a daemon
+// works them.
+func ReadQueue(ctx context.Context, cfg config.Config, use func(*queue.Office) error) error {
+	return withDatabase(ctx, cfg, func(db *store.Reader) error { return withOffice(cfg, db.Database(), use) })
+}
+
+// ChangeQueue is ReadQueue for what changes them.
+func ChangeQueue(ctx context.Context, cfg config.Config, use func(*queue.Office) error) (err error) {
+	db, err := store.OpenBeside(ctx, storeOptions(cfg, zap.NewNop(), nil))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return withOffice(cfg, db.Writer(), use)
+}
+
+func withOffice(cfg config.Config, db *sql.DB, use func(*queue.Office) error) error {
+	office, err := queue.NewOffice(queueEngine(cfg), db)
+	if err != nil {
+		return err
+	}
+	return use(office)
+}
+
+// queueCount is a queue.Count as JSON.
+type queueCount struct {
+	Stage  string      `json:"stage"`
+	State  queue.State `json:"state"`
+	Jobs   int         `json:"jobs"`
+	Oldest time.Time   `json:"oldest,omitzero"`
+}
+
+// queueChange says which dead letters are meant. All of them must be asked for.
+type queueChange struct {
+	IDs   []int64 `json:"ids"`
+	Stage string  `json:"stage"`
+	All   bool    `json:"all"`
+}
+
+// mostListed is how many jobs the API lists unless it is told.
+const mostListed = 100
+
+// protected are the paths that show what waits, and change it.
+func (w *webhooks) protected() map[string]web.Protected {
+	return map[string]web.Protected{
+		"GET /api/v1/queue":      w.listQueue,
+		"GET /api/v1/queue/{id}": w.showJob,
+		"POST /api/v1/queue/retry": w.changeQueue("retried", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) {
+			return o.Retry(ctx, s)
+		}),
+		"POST /api/v1/queue/purge": w.changeQueue("purged", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) {
+			return o.Purge(ctx, s)
+		}),
+	}
+}
+
+func (w *webhooks) office() (*queue.Office, error) {
+	db, err := w.books.store()
+	if err != nil {
+		return nil, err
+	}
+	return queue.NewOffice(queueEngine(w.cfg), db.Writer())
+}
+
+func (w *webhooks) listQueue(rw http.ResponseWriter, r *http.Request, _ string) {
+	s := queue.Selection{Stage: r.FormValue("stage"), Dead: r.FormValue("dead") == "true"}
+	most := mostListed
+	if text := r.FormValue("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			web.WriteProblem(rw, http.StatusBadRequest, "limit must be a whole number, 1 or more")
+			return
+		}
+		most = n
+	}
+	office, err := w.office()
+	var jobs []queue.Letter
+	if err == nil {
+		jobs, err = office.List(r.Context(), s, most)
+	}
+	if err != nil {
+		web.WriteProblem(rw, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	doc := struct {
+		At     time.Time      `json:"at,omitzero"` // of the counts
+		Paused bool           `json:"paused"`
+		Counts []queueCount   `json:"counts"`
+		Jobs   []queue.Letter `json:"jobs"`
+	}{Paused: w.queue.Paused(), Counts: []queueCount{}, Jobs: jobs}
+	if d, ok := w.queue.Depth(); ok {
+		doc.At = d.At.UTC()
+		for _, c := range d.Counts {
+			doc.Counts = append(doc.Counts, queueCount{c.Stage, c.State, c.Jobs, c.Oldest})
+		}
+	}
+	web.WriteJSON(rw, http.StatusOK, doc)
+}
+
+func (w *webhooks) showJob(rw http.ResponseWriter, r *http.Request, _ string) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		web.WriteProblem(rw, http.StatusBadRequest, "the id of a job is a number")
+		return
+	}
+	office, err := w.office()
+	var job queue.Letter
+	if err == nil {
+		job, err = office.Show(r.Context(), id)
+	}
+	switch {
+	case errors.Is(err, queue.ErrNoJob):
+		web.WriteProblem(rw, http.StatusNotFound, err.Error())
+	case err != nil:
+		web.WriteProblem(rw, http.StatusServiceUnavailable, err.Error())
+	default:
+		web.WriteJSON(rw, http.StatusOK, job)
+	}
+}
+
+// changeQueue answers with how many dead letters were changed. Done is the word
+// for it.
+func (w *webhooks) changeQueue(done string, change func(context.Context, *queue.Office, queue.Selection) (int, error)) web.Protected {
+	return func(rw http.ResponseWriter, r *http.Request, by string) {
+		var c queueChange
+		body := http.MaxBytesReader(rw, r.Body, 1<<20)
+		d := json.NewDecoder(body)
+		d.DisallowUnknownFields()
+		if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+			web.WriteProblem(rw, http.StatusBadRequest, fmt.Sprintf(`the body is not understood: %v; write {"ids":[1,2]}, {"stage":"forward"} or {"all":true}`, err))
+			return
+		}
+		if len(c.IDs) == 0 && c.Stage == "" && !c.All {
+			web.WriteProblem(rw, http.StatusBadRequest, `say which dead letters: {"ids":[1,2]}, {"stage":"forward"} or {"all":true}`)
+			return
+		}
+		office, err := w.office()
+		n := 0
+		if err == nil {
+			n, err = change(r.Context(), office, queue.Selection{IDs: c.IDs, Stage: c.Stage})
+		}
+		if err != nil {
+			web.WriteProblem(rw, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		w.log.Info("dead letters were "+done, zap.String("by", by), zap.Int("jobs", n))
+		web.WriteJSON(rw, http.StatusOK, map[string]int{done: n})
+	}
+}
