@@ -326,6 +326,7 @@ func (a *App) Run(ctx context.Context) error {
 		{"webhook server", a.webhooks.serve},
 		{"queue", a.books.onceTried(a.webhooks.work)},
 		{"missed webhooks", a.books.onceTried(a.webhooks.find)},
+		{"webhook counts", a.books.onceTried(a.webhooks.days.run)},
 	}
 	type end struct {
 		name string

@@ -151,6 +151,9 @@ const reportName = "sla-breach-report"
 
 func (a *App) writeDaily(ctx context.Context, p report.Period) error {
 	day := p.From.Format(time.DateOnly)
+	if err := a.writeReliability(ctx, day); err != nil {
+		return err
+	}
 	if a.evidence.HasDaily(day, reportName+"."+report.JSON.Extension()) {
 		return nil
 	}

@@ -56,6 +56,7 @@ type webhooks struct {
 	queue   *queue.Queue
 	forward *webhook.Forwarder // nil: nobody wants them
 	finder  *webhook.Finder    // nil: webhooks are not received
+	days    *webhookDays
 	log     *zap.Logger
 	after   func(time.Duration) <-chan time.Time
 	now     func() time.Time
@@ -88,6 +89,11 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 		cfg: cfg, books: b, log: o.Logger.Named("webhooks"), after: o.After, now: o.Now,
 		accepts: make(chan acceptance),
 	}
+	own := prometheus.NewRegistry() // what the days are counted from
+	w.days = &webhookDays{
+		books: b, metrics: own, zone: cfg.ReportZone.Location, now: o.Now, after: o.After, log: w.log,
+		unsaved: map[store.WebhookCount]int64{},
+	}
 	handlers := queue.NewHandlers()
 	stages := []queue.Stage{{Name: stageSettle, Workers: settleWorkers}}
 	queue.Handle(handlers, stageSettle, func(ctx context.Context, j queue.Job[settleArgs]) error { return settle(ctx, m, j.Args) })
@@ -104,7 +110,7 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 	}
 	var err error
 	w.queue, err = queue.New(queue.Options{
-		Engine: queueEngine(cfg), Stages: stages, Handlers: handlers, Logger: o.Logger.Named("queue"), Registerer: reg,
+		Engine: queueEngine(cfg), Stages: stages, Handlers: handlers, Logger: o.Logger.Named("queue"), Registerer: own,
 	})
 	if err != nil {
 		return nil, err
@@ -121,7 +127,7 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 		ClockSkew:  client.ClockSkew,
 		Now:        o.Now,
 		Logger:     w.log,
-		Registerer: reg,
+		Registerer: own,
 	})
 	if err != nil {
 		return nil, err
@@ -138,9 +144,10 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 			Now:         m.ServerNow,
 			After:       o.After,
 			Logger:      w.log,
-			Registerer:  reg,
+			Registerer:  own,
 		})
 	}
+	reg.MustRegister(own)
 	w.server = handler.Server()
 	return w, nil
 }

@@ -70,7 +70,7 @@ func (r *Reader) LastStatus(ctx context.Context, conversation int64) (status str
 	err = r.do(ctx, opWebhookRead, "read the last webhook of a conversation", func() error {
 		var updated sql.Null[int64]
 		err := r.db.QueryRowContext(ctx, r.sql(`SELECT status, updated_at FROM main.deliveries
-			WHERE conversation = $1 ORDER BY updated_at DESC, received_at DESC LIMIT 1`), conversation).Scan(&status, &updated)
+			WHERE conversation = $1 ORDER BY COALESCE(updated_at, received_at) DESC LIMIT 1`), conversation).Scan(&status, &updated)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
