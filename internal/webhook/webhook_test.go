@@ -479,12 +479,12 @@ func TestWhatIsStored(t *testing.T) {
 	want := []webhook.Delivery{
 		{
 			Key: "3/message_created/91004", Event: "message_created", Reason: webhook.CustomerMessage,
-			AccountID: 3, ConversationID: 1482, MessageID: 91004,
+			AccountID: 3, ConversationID: 1482, MessageID: 91004, Status: chatwoot.Open,
 			UpdatedAt: time.UnixMicro(1782119762431207).UTC(), ReceivedAt: noon, Body: []byte(example(t, incoming)),
 		},
 		{
 			Key: "3/conversation_status_changed/1482@1782121290550120", Event: "conversation_status_changed", Reason: webhook.Resolution,
-			AccountID: 3, ConversationID: 1482,
+			AccountID: 3, ConversationID: 1482, Status: chatwoot.Resolved,
 			UpdatedAt: time.UnixMicro(1782121290550120).UTC(), ReceivedAt: noon, Body: []byte(example(t, resolved)),
 		},
 	}
@@ -538,6 +538,22 @@ func TestAResolutionThatIsNoneIsIgnored(t *testing.T) {
 	want := answer{code: 200, Status: "ignored", Reason: "status_unchanged"}
 	if got := r.deliver(example(t, resolved)); got != want || asked != 1482 {
 		t.Errorf("answer %+v after asking for %d, want %+v after asking for 1482", got, asked, want)
+	}
+}
+
+// A reopening is ignored, and yet the resolution after it is a new one.
+func TestAResolutionAfterAReopeningIsProcessed(t *testing.T) {
+	o := withSecret
+	o.LastStatus = func(context.Context, int64) (chatwoot.Status, time.Time) {
+		return chatwoot.Resolved, time.UnixMicro(1782121290550120 - 2)
+	}
+	r := start(t, o)
+	reopened := strings.NewReplacer(`"status": "resolved"`, `"status": "open"`, "1782121290.55012", "1782121290.550119").Replace(example(t, resolved))
+	if got := r.deliver(reopened); got.Status != "ignored" || got.Reason != "not_resolved" {
+		t.Fatalf("the reopening: %+v", got)
+	}
+	if got := r.deliver(example(t, resolved)); got.Status != "accepted" {
+		t.Errorf("the resolution after it: %+v", got)
 	}
 }
 

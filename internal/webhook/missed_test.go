@@ -1,0 +1,182 @@
+package webhook_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
+)
+
+// search is a Finder that looks into a simulated Chatwoot. Its clock stands
+// still at noon.
+type search struct {
+	*inbox
+	t          *testing.T
+	sim        *chatwootsim.Server
+	finder     *webhook.Finder
+	candidates []webhook.Candidate
+	requests   int
+}
+
+func newSearch(t *testing.T) *search {
+	s := &search{inbox: &inbox{}, t: t}
+	s.sim = chatwootsim.New(chatwootsim.Options{Now: func() time.Time { return noon }, NoThrottle: true})
+	server := httptest.NewServer(s.sim)
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := chatwoot.New(chatwoot.Options{BaseURL: base, Token: chatwootsim.DemoToken, AccountID: account})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+		s.sim.Close()
+	})
+	s.finder = webhook.NewFinder(webhook.FinderOptions{
+		AccountID:  account,
+		Inbox:      s.inbox,
+		Candidates: func() []webhook.Candidate { return s.candidates },
+		Missing: func(_ context.Context, keys []string) ([]string, error) {
+			return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+				return slices.ContainsFunc(s.all(), func(d webhook.Delivery) bool { return d.Key == key })
+			}), nil
+		},
+		LastMessage: func(_ context.Context, conversation int64) (last int64, err error) {
+			for _, d := range s.all() {
+				if d.ConversationID == conversation {
+					last = max(last, d.MessageID)
+				}
+			}
+			return last, nil
+		},
+		Messages: func(ctx context.Context, conversation, after int64, each func([]chatwoot.Message) bool) error {
+			s.requests++
+			return client.Messages(ctx, conversation, after, each)
+		},
+		Began:      func(context.Context) (time.Time, error) { return noon.Add(-30 * time.Minute), nil },
+		Now:        func() time.Time { return noon },
+		Registerer: prometheus.NewPedanticRegistry(),
+	})
+	return s
+}
+
+// look looks once, with every conversation a candidate, and returns the
+// messages that were found.
+func (s *search) look(cs ...webhook.Candidate) []int64 {
+	s.t.Helper()
+	before := len(s.all())
+	s.candidates = cs
+	if err := s.finder.Look(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	var found []int64
+	for _, d := range s.all()[before:] {
+		if !d.Missed || d.Reason != webhook.CustomerMessage || d.Event != "message_created" {
+			s.t.Errorf("found %+v", d)
+		}
+		found = append(found, d.MessageID)
+	}
+	return found
+}
+
+func TestMessagesThatNoWebhookToldOfAreFound(t *testing.T) {
+	s := newSearch(t)
+	in := s.sim.Inboxes()[0]
+	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
+	conv := s.sim.CustomerOpens(ago(10*time.Minute), in, "My parcel is lost.")
+	second := s.sim.CustomerWrites(ago(5*time.Minute), conv, "Hello?")
+	fresh := s.sim.CustomerWrites(ago(30*time.Second), conv, "Anybody?")
+	c := webhook.Candidate{Conversation: conv, OpenedAt: ago(10 * time.Minute), Message: second, At: ago(5 * time.Minute)}
+
+	got := s.look(c)
+	if len(got) != 2 || got[1] != second || slices.Contains(got, fresh) {
+		t.Fatalf("found %v, want two, of which the second is %d", got, second)
+	}
+	for i, d := range s.all() {
+		event, err := chatwoot.DecodeEvent(d.Body)
+		if err != nil {
+			t.Fatalf("what was made up cannot be read: %v", err)
+		}
+		if dec := webhook.Decide(event, ""); !dec.Process || event.Message.ID != got[i] || event.Conversation.ID != conv || event.AccountID != account {
+			t.Errorf("what was made up is %+v, decided %+v", event, dec)
+		}
+	}
+	var said struct{ Content string }
+	if err := json.Unmarshal(s.all()[0].Body, &said); err != nil || said.Content != "My parcel is lost." {
+		t.Errorf("the text is %q, %v", said.Content, err)
+	}
+	if got := s.look(c); got != nil {
+		t.Errorf("found again: %v", got)
+	}
+	if s.requests != 1 {
+		t.Errorf("%d requests, want one: what is known costs none", s.requests)
+	}
+}
+
+func TestWhatIsNotMissed(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
+	for _, tt := range []struct {
+		name    string
+		written time.Duration
+		then    func(*search, int64)
+	}{
+		{"before webhooks began", 31 * time.Minute, nil},
+		{"on its way", 59 * time.Second, nil},
+		{"answered meanwhile", 10 * time.Minute, func(s *search, conv int64) { s.sim.AgentReplies(ago(time.Minute), conv) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSearch(t)
+			conv := s.sim.CustomerOpens(ago(tt.written), s.sim.Inboxes()[0], "")
+			if tt.then != nil {
+				tt.then(s, conv)
+			}
+			if got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: ago(tt.written), Message: 1, At: ago(tt.written)}); got != nil {
+				t.Errorf("found %v", got)
+			}
+		})
+	}
+}
+
+// A private note behind the customer's message hides it in the row.
+func TestAMessageThatTheRowDoesNotNameIsLookedForOnce(t *testing.T) {
+	s := newSearch(t)
+	at := noon.Add(-10 * time.Minute)
+	conv := s.sim.CustomerOpens(at, s.sim.Inboxes()[0], "")
+	s.sim.AgentNotes(noon.Add(-5*time.Minute), conv)
+	c := webhook.Candidate{Conversation: conv, OpenedAt: at, At: at}
+	if got := s.look(c); len(got) != 1 {
+		t.Errorf("found %v, want one", got)
+	}
+	s.look(c)
+	if s.requests != 1 {
+		t.Errorf("%d requests, want one", s.requests)
+	}
+}
+
+// Of an old conversation that no webhook ever told of, the newest message is
+// read and not the whole history.
+func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
+	s := newSearch(t)
+	opened := noon.Add(-100 * time.Hour)
+	conv := s.sim.CustomerOpens(opened, s.sim.Inboxes()[0], "")
+	for i := range 150 {
+		s.sim.CustomerWrites(opened.Add(time.Duration(i)*time.Second), conv, "")
+	}
+	last := s.sim.CustomerWrites(noon.Add(-2*time.Minute), conv, "")
+	got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: opened, Message: last, At: noon.Add(-2 * time.Minute)})
+	if !slices.Equal(got, []int64{last}) || s.requests != 1 {
+		t.Errorf("found %v with %d requests, want %d with one", got, s.requests, last)
+	}
+}
