@@ -1,0 +1,96 @@
+package monitor_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/monitor"
+)
+
+func unanswered(p *monitor.Picture) map[int64]monitor.Unanswered {
+	m := map[int64]monitor.Unanswered{}
+	for _, u := range p.Unanswered {
+		m[u.Conversation] = u
+	}
+	return m
+}
+
+func TestWhoWaitsForAnAnswer(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return start.Add(-d) }
+	var waits, noted, answered, campaign, old, back int64
+	var last int64
+	r := newRig(t, rigOptions{prepare: func(sim *chatwootsim.Server) {
+		in := sim.Inboxes()[0]
+		waits = sim.CustomerOpens(ago(20*time.Minute), in, "")
+		last = sim.CustomerWrites(ago(10*time.Minute), waits, "")
+		noted = sim.CustomerOpens(ago(20*time.Minute), in, "")
+		sim.AgentNotes(ago(5*time.Minute), noted)
+		answered = sim.CustomerOpens(ago(20*time.Minute), in, "")
+		sim.AgentReplies(ago(5*time.Minute), answered)
+		campaign = sim.CampaignOpens(ago(20*time.Minute), in)
+		old = sim.CustomerOpens(ago(2*time.Hour), in, "")
+		back = sim.CustomerOpens(ago(3*time.Hour), in, "")
+		sim.AgentReplies(ago(2*time.Hour), back)
+		sim.CustomerWrites(ago(3*time.Minute), back, "")
+	}})
+	got := unanswered(r.settled())
+	for _, tt := range []struct {
+		name string
+		id   int64
+		want bool
+	}{
+		{"two messages", waits, true},
+		{"a note hides the message", noted, true},
+		{"answered", answered, false},
+		{"for two hours", old, false},
+		{"came back", back, true},
+	} {
+		if _, ok := got[tt.id]; ok != tt.want {
+			t.Errorf("%s: waits %v", tt.name, ok)
+		}
+	}
+	if u := got[waits]; u.Message != last || !u.At.Equal(ago(10*time.Minute)) {
+		t.Errorf("the newest message is %+v, want %d", u, last)
+	}
+	if u := got[noted]; u.Message != 0 {
+		t.Errorf("behind a note the row cannot tell the message: %+v", u)
+	}
+	if u, ok := got[campaign]; ok && u.Message != 0 {
+		t.Errorf("a campaign is the customer's message: %+v", u)
+	}
+
+	r.sim.AgentReplies(r.ServerNow(), waits)
+	r.until("the answer is seen", func(p *monitor.Picture) bool { _, ok := unanswered(p)[waits]; return !ok })
+}
+
+func TestSettleReadsAConversationNow(t *testing.T) {
+	var conv, gone int64
+	r := newRig(t, rigOptions{prepare: func(sim *chatwootsim.Server) {
+		conv = sim.CustomerOpens(start.Add(-time.Minute), sim.Inboxes()[0], "")
+		gone = sim.CustomerOpens(start.Add(-time.Minute), sim.Inboxes()[0], "")
+	}, interval: time.Hour})
+	p := r.settled()
+	polled := p.SyncedAt
+	r.sim.SetStatus(r.ServerNow(), conv, "resolved")
+	r.sim.Delete(r.ServerNow(), gone)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.mon.Settle(ctx, conv); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.mon.Settle(ctx, gone); err != nil {
+		t.Fatalf("a conversation that is gone: %v", err)
+	}
+	p = r.until("both have left", func(p *monitor.Picture) bool { return len(clocks(p)) == 0 })
+	if !p.SyncedAt.Equal(polled) {
+		t.Error("it was a poll that saw them leave")
+	}
+
+	r.sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	if err := r.mon.Settle(ctx, conv); !chatwoot.Is(err, chatwoot.ServerError) {
+		t.Errorf("the error of Chatwoot is %v", err)
+	}
+}
