@@ -61,6 +61,8 @@ var layout = map[string]allowance{
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},
 	"internal/store": {ours: []string{"ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
 
+	"internal/ledger/ledgertest": {ours: []string{"chatwootsim", "ledger"}, testing: true},
+
 	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},
 	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
 	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},

@@ -39,7 +39,7 @@ type Past struct {
 // Handoff is what a restart must know of a conversation that a bot has or had.
 type Handoff struct {
 	Conversation int64
-	PendingAt    time.Time // version of the row that was last seen pending; zero: it no longer is
+	PendingAt    time.Time // version of the row that was last seen pending; zero: people have it, or had
 	BornPending  bool      // it was never seen open
 	HandedAt     time.Time // when the bot let go; zero: it has not, or the conversation has ended since
 }

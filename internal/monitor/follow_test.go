@@ -3,7 +3,6 @@ package monitor_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
+	"github.com/hotdash/chatwoot-sla/internal/ledger/ledgertest"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
 )
 
@@ -23,20 +23,15 @@ type chronicle struct {
 
 	mu       sync.Mutex
 	running  map[int64]ledger.Observation
-	outcomes map[int64]outcome
+	outcomes map[int64]ledgertest.Verdict
 	handoffs map[int64]monitor.Handoff
 	synced   time.Time
 	err      error // of Past
 }
 
-type outcome struct {
-	ledger.Outcome
-	at time.Time
-}
-
 func newChronicle(t *testing.T) *chronicle {
 	return &chronicle{
-		t: t, running: map[int64]ledger.Observation{}, outcomes: map[int64]outcome{}, handoffs: map[int64]monitor.Handoff{},
+		t: t, running: map[int64]ledger.Observation{}, outcomes: map[int64]ledgertest.Verdict{}, handoffs: map[int64]monitor.Handoff{},
 		past: monitor.Past{Since: start.Add(-24 * time.Hour)},
 	}
 }
@@ -56,7 +51,7 @@ func (c *chronicle) Observe(batch []ledger.Observation) {
 			if old, ok := c.outcomes[o.Conversation]; ok && old.Outcome != d.Outcome && old.Outcome != ledger.Breached {
 				c.t.Errorf("conversation %d was %s and is now %s: %+v", o.Conversation, old.Outcome, d.Outcome, o)
 			} else if !ok {
-				c.outcomes[o.Conversation] = outcome{d.Outcome, d.At}
+				c.outcomes[o.Conversation] = ledgertest.Verdict{Outcome: d.Outcome, At: d.At}
 			}
 			delete(c.running, o.Conversation)
 		case d.Reason == ledger.Running:
@@ -198,8 +193,8 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 			for i, tt := range tests {
 				got := kept.outcomes[ids[i]]
 				want := start.Add(minutes(tt.at))
-				if got.Outcome != tt.want || tt.at >= 0 && got.at.Sub(want).Abs() > 1100*time.Millisecond {
-					t.Errorf("%s: %s at %v, want %s at %v", tt.name, got.Outcome, got.at, tt.want, want)
+				if got.Outcome != tt.want || tt.at >= 0 && got.At.Sub(want).Abs() > 1100*time.Millisecond {
+					t.Errorf("%s: %s at %v, want %s at %v", tt.name, got.Outcome, got.At, tt.want, want)
 				}
 			}
 			if len(kept.running) > 0 {
@@ -209,55 +204,20 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 	}
 }
 
-// truths returns the first outcomes that the rules give to what really
-// happened, but for hand-offs that nobody was there to see, and for deleted
-// conversations: TestEveryOutcomeIsObserved has those.
-func truths(sim *chatwootsim.Server, now time.Time, watched func(time.Time) bool) map[int64]outcome {
-	want := map[int64]outcome{}
-	for _, tr := range sim.Truth() {
-		begin := tr.CreatedAt.Truncate(time.Second)
-		if tr.CustomerAt.IsZero() || !tr.DeletedAt.IsZero() || tr.BornPending && !watched(tr.HandoffAt) {
-			continue
-		}
-		if tr.CustomerAt.Sub(tr.CreatedAt) > 10*time.Second {
-			begin = tr.CustomerAt
-		}
-		if tr.HandoffAt.After(begin) {
-			begin = tr.HandoffAt
-		}
-		deadline := begin.Add(halfHour.Target)
-		reply := tr.ReplyAt.Truncate(time.Second)
-		end := tr.FirstResolvedAt
-		switch {
-		case !end.IsZero() && !end.After(deadline) && (tr.ReplyAt.IsZero() || tr.ReplyAt.After(end)):
-			want[tr.ID] = outcome{ledger.Excluded, end}
-		case !tr.ReplyAt.IsZero() && !reply.After(deadline):
-			want[tr.ID] = outcome{ledger.Met, reply}
-		case deadline.Before(now.Add(-time.Minute)):
-			want[tr.ID] = outcome{ledger.Breached, deadline}
-		}
-	}
-	// What has only just happened comes with the next poll.
-	maps.DeleteFunc(want, func(_ int64, o outcome) bool { return o.at.After(now.Add(-time.Minute)) })
-	return want
+// judged returns what the rules say of what really happened, but for the last
+// minute: what has only just happened comes with the next poll.
+func judged(sim *chatwootsim.Server, now time.Time, watched func(time.Time) bool) ledgertest.Verdicts {
+	return ledgertest.Judge(sim.Truth(), halfHour.Target, now.Add(-time.Minute), watched)
 }
 
-func (c *chronicle) compare(want map[int64]outcome, since time.Time) {
+func (c *chronicle) compare(want ledgertest.Verdicts, since time.Time) {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
-	for id, w := range want {
-		got, ok := c.outcomes[id]
-		if w.at.Before(since) {
-			continue
-		}
-		n++
-		if !ok || got.Outcome != w.Outcome || got.at.Sub(w.at).Abs() > 2*time.Second {
-			c.t.Errorf("conversation %d: %s at %v, want %s at %v", id, got.Outcome, got.at, w.Outcome, w.at)
-		}
+	for _, line := range want.Differences(c.outcomes, since) {
+		c.t.Error(line)
 	}
-	if n < 20 {
+	if n := want.Len(since); n < 20 {
 		c.t.Errorf("%d outcomes prove little", n)
 	}
 }
@@ -290,7 +250,7 @@ func TestOutcomesFollowTrafficAcrossRestarts(t *testing.T) {
 						r.next()
 					}
 					spans = append(spans, span{began, clock.Now()})
-					kept.compare(truths(sim, clock.ServerNow(), watched), start.Add(-2*time.Hour))
+					kept.compare(judged(sim, clock.ServerNow(), watched), start.Add(-2*time.Hour))
 				})
 				clock.pass(40 * time.Minute) // nobody watches
 				kept = kept.next()
@@ -324,7 +284,7 @@ func TestLedgerThatComesLate(t *testing.T) {
 	for r.Now().Before(began.Add(2 * time.Hour)) {
 		r.next()
 	}
-	kept.compare(truths(r.sim, r.ServerNow(), func(t time.Time) bool { return t.After(began) && t.Before(r.Now()) }), began.Add(-2*time.Hour))
+	kept.compare(judged(r.sim, r.ServerNow(), func(t time.Time) bool { return t.After(began) && t.Before(r.Now()) }), began.Add(-2*time.Hour))
 }
 
 // Whoever asks for the outcome of a conversation that left must be answered
@@ -349,5 +309,5 @@ func TestOutcomesOutliveFaults(t *testing.T) {
 			r.next()
 		}
 	}
-	kept.compare(truths(r.sim, r.ServerNow(), func(time.Time) bool { return false }), began.Add(-2*time.Hour))
+	kept.compare(judged(r.sim, r.ServerNow(), func(time.Time) bool { return false }), began.Add(-2*time.Hour))
 }

@@ -12,7 +12,7 @@ type state struct {
 	promises sla.Promises
 
 	open     map[int64]*record
-	pending  map[int64]pending   // conversations that a bot has
+	pending  map[int64]pending   // conversations that a bot has, or had until they were resolved
 	handoffs map[int64]time.Time // when the bot let go of those that are no longer pending
 	names    map[string]string   // agents' names, shared by the records
 
@@ -68,7 +68,7 @@ type record struct {
 	generation uint32
 }
 
-// pending is a conversation that a bot has.
+// pending is a conversation that a bot has, or has settled by itself.
 type pending struct {
 	seenAt time.Time // version of the last row that showed it pending
 	born   bool      // it was never seen open
@@ -123,6 +123,9 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	}
 	if !open && !s.on || rec == nil && !open && !s.wants(c, s.promises.For(c.InboxID)) {
 		return moved
+	}
+	if rec == nil && c.Status == chatwoot.Resolved && s.pending[c.ID].born && c.FirstReplyAt.IsZero() {
+		return moved // a bot has settled it, and nobody else was ever asked
 	}
 
 	if rec == nil {
@@ -188,7 +191,11 @@ func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
 		}
 		delete(s.pending, c.ID)
 	case chatwoot.Resolved:
-		delete(s.pending, c.ID)
+		// Polls overlap, so a row comes again: one that a bot has settled must
+		// not look then as if people had.
+		if !s.pending[c.ID].born {
+			delete(s.pending, c.ID)
+		}
 	}
 }
 
@@ -224,9 +231,18 @@ func (m *Monitor) unansweredNow() []Unanswered {
 	return young
 }
 
-// forgetHandoffs drops those of conversations that are long over.
+// forgetHandoffs drops what is known of bots and conversations that are long
+// over.
 func (m *Monitor) forgetHandoffs() {
 	old := m.ServerNow().Add(-handoffMemory)
+	for id, p := range m.pending {
+		if p.seenAt.Before(old) {
+			delete(m.pending, id)
+			if m.on {
+				m.handed[id] = true
+			}
+		}
+	}
 	for id, at := range m.handoffs {
 		if at.Before(old) && m.find(id) == nil {
 			delete(m.handoffs, id)
