@@ -14,7 +14,7 @@ FUZZTIME ?= 10s
 DEPS := curl:curl awk:mawk dash:dash gcc:build-essential git:git busybox:busybox \
 	prometheus:prometheus promtool:prometheus amtool:prometheus-alertmanager systemd-analyze:systemd pg_ctlcluster:postgresql
 
-.PHONY: help demo run build deps test test-newest bench fuzz lint fmt check clean
+.PHONY: help demo run build deps test test-newest soak bench fuzz lint fmt check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-newest: deps ## Test alerting on Prometheus 3 and Alertmanager 0.31
 	go build -C tools/prometheus -tags remove_all_sd,enable_dns_sd -trimpath -o '$(CURDIR)/bin/newest/' tool
 	go build -C tools/alertmanager -trimpath -o '$(CURDIR)/bin/newest/' tool
 	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./deploy/... ./internal/e2e/...
+
+soak: deps ## Kill the daemon twenty times, and hold its ledger to what happened
+	go test -race -count=1 -timeout 30m -v ./internal/soak -kills 20
 
 bench: ## Measure what is promised about speed and memory
 	go run ./internal/bench -write docs/benchmarks.md

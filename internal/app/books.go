@@ -213,8 +213,8 @@ func (b *books) run(ctx context.Context) error {
 			failing = false
 			b.log.Info("the database works again")
 		case err == nil || ctx.Err() != nil:
-		case errors.Is(err, errNotOpen):
-			wait = reopenInterval
+		case errors.Is(err, errNotOpen): // opened has said why
+			failing, wait = true, reopenInterval
 		default:
 			if !failing {
 				b.log.Warn("the database fails; what is to be kept waits in memory", zap.Error(err))

@@ -39,25 +39,39 @@ type Daemon struct {
 // Start runs a Daemon until the test ends. Settings are NAME=value.
 func Start(t testing.TB, settings ...string) *Daemon {
 	t.Helper()
-	return start(t, nil, func(*chatwootsim.Server) {}, settings)
+	return start(t, clock{}, func(*chatwootsim.Server) {}, settings)
+}
+
+// StartFast is Start where time, Chatwoot's and the daemon's, passes so many
+// times as fast.
+func StartFast(t testing.TB, speed float64, settings ...string) *Daemon {
+	t.Helper()
+	c := chatwootsim.NewClock(time.Now(), speed)
+	return start(t, clock{c.Now, c.After}, func(*chatwootsim.Server) {}, settings)
 }
 
 // StartAt is Start by another clock, Chatwoot's and the daemon's.
 func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
 	t.Helper()
-	return start(t, now, func(*chatwootsim.Server) {}, settings)
+	return start(t, clock{now: now}, func(*chatwootsim.Server) {}, settings)
 }
 
 // StartWith runs a Daemon that finds what prepare has put into Chatwoot.
 func StartWith(t testing.TB, prepare func(*chatwootsim.Server), settings ...string) *Daemon {
 	t.Helper()
-	return start(t, nil, prepare, settings)
+	return start(t, clock{}, prepare, settings)
 }
 
-func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server), settings []string) *Daemon {
+// clock is time for Chatwoot and the daemon; what is nil is this machine's.
+type clock struct {
+	now   func() time.Time
+	after func(time.Duration) <-chan time.Time
+}
+
+func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []string) *Daemon {
 	t.Helper()
 	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &bytes.Buffer{}}
-	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: now})
+	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: c.now, After: c.after})
 	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
 	d.Chatwoot = server.URL
@@ -76,7 +90,7 @@ func start(t testing.TB, now func() time.Time, prepare func(*chatwootsim.Server)
 		t.Fatal(err)
 	}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(d.Log)), zap.DebugLevel))
-	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: now})
+	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: c.now, After: c.after})
 	if err != nil {
 		t.Fatal(err)
 	}

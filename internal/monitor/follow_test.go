@@ -94,31 +94,6 @@ func (c *chronicle) next() *chronicle {
 	return n
 }
 
-// scene makes things happen at their very instant: before the first answer
-// that Chatwoot gives after it.
-type scene struct {
-	http.Handler
-	now    func() time.Time
-	mu     sync.Mutex
-	events []event
-}
-
-type event struct {
-	at time.Time
-	do func(at time.Time)
-}
-
-func (s *scene) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	now := s.now()
-	for len(s.events) > 0 && !s.events[0].at.After(now) {
-		s.events[0].do(s.events[0].at)
-		s.events = s.events[1:]
-	}
-	s.mu.Unlock()
-	s.Handler.ServeHTTP(w, r)
-}
-
 func TestEveryOutcomeIsObserved(t *testing.T) {
 	const opened = 90 * time.Second
 	minutes := func(m float64) time.Duration { return opened + time.Duration(m*float64(time.Minute)) }
@@ -166,24 +141,21 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		t.Run(string(version), func(t *testing.T) {
 			kept := newChronicle(t)
 			ids := make([]int64, len(tests))
-			play := &scene{}
-			var r *rig
 			clock := newClock(0)
-			r = newRig(t, rigOptions{
+			var sim *chatwootsim.Server
+			r := newRig(t, rigOptions{
 				clock: clock, sim: chatwootsim.Options{Version: version}, ledger: kept,
-				prepare: func(s *chatwootsim.Server) {
-					play.now = clock.ServerNow
+				prepare: func(s *chatwootsim.Server) { sim = s },
+				around: func(h http.Handler) http.Handler {
+					scene := chatwootsim.NewScene(h, clock.ServerNow)
 					for i, tt := range tests {
-						play.events = append(play.events, event{start.Add(opened), func(at time.Time) {
-							ids[i] = s.CustomerOpens(at, s.Inboxes()[0], "Hello?")
-						}})
+						scene.At(start.Add(opened), func(at time.Time) { ids[i] = sim.CustomerOpens(at, sim.Inboxes()[0], "Hello?") })
 						for _, a := range tt.acts {
-							play.events = append(play.events, event{start.Add(a.after), func(at time.Time) { a.do(s, at, ids[i]) }})
+							scene.At(start.Add(a.after), func(at time.Time) { a.do(sim, at, ids[i]) })
 						}
 					}
-					slices.SortStableFunc(play.events, func(a, b event) int { return a.at.Compare(b.at) })
+					return scene
 				},
-				around: func(h http.Handler) http.Handler { play.Handler = h; return play },
 			})
 			for r.Now().Before(start.Add(4 * time.Hour)) {
 				r.next()

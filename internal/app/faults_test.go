@@ -1,0 +1,167 @@
+package app_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
+	"github.com/hotdash/chatwoot-sla/internal/ledger"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+)
+
+// fast is how many times faster than real time it goes by where a daemon waits
+// half a minute before it tries again.
+const fast = 20
+
+// desk is a daemon, where its ledger is, and what that must say in the end.
+type desk struct {
+	*apptest.Daemon
+	t    *testing.T
+	at   store.Options
+	want map[int64]ledger.Outcome
+}
+
+func openDesk(t *testing.T, at store.Options, settings ...string) *desk {
+	t.Helper()
+	if at.DataDir != "" {
+		settings = append(settings, "DATA_DIR="+at.DataDir)
+	}
+	if at.DatabaseURL != "" {
+		settings = append(settings, "DATABASE_URL="+at.DatabaseURL)
+	}
+	return &desk{apptest.StartFast(t, fast, settings...), t, at, map[int64]ledger.Outcome{}}
+}
+
+// now is Chatwoot's time, which runs fast.
+func (d *desk) now() time.Time {
+	d.t.Helper()
+	for line := range strings.Lines(d.Get("/api/v1/status")) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), `"now": "`); ok {
+			now, err := time.Parse(time.RFC3339Nano, strings.TrimRight(text, `",`))
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			return now
+		}
+	}
+	d.t.Fatal("the status tells no time")
+	return time.Time{}
+}
+
+// works sees to it that levels and board follow Chatwoot, and lets an outcome
+// of each kind be decided.
+func (d *desk) works() {
+	d.t.Helper()
+	before := d.count(ledger.Breached)
+	inbox, now := d.Sim.Inboxes()[0], d.now()
+	d.want[d.Sim.CustomerOpens(now.Add(-40*time.Minute), inbox, "Hello?")] = ledger.Breached
+	answered := d.Sim.CustomerOpens(now.Add(-time.Second), inbox, "Hello?")
+	d.Sim.AgentReplies(now, answered)
+	d.want[answered] = ledger.Met
+	resolved := d.Sim.CustomerOpens(now.Add(-time.Second), inbox, "Hello?")
+	d.Sim.SetStatus(now, resolved, "resolved")
+	d.want[resolved] = ledger.Excluded
+
+	d.Await("/metrics", fmt.Sprintf(`chatwoot_sla_waiting_conversations\{inbox="%d",level="breach"\} %d`, inbox, before+1))
+	d.Await("/api/v1/conversations?level=breach", fmt.Sprintf(`(?s)("state": "waiting".*){%d}`, before+1))
+	d.Await("/", `late`)
+	d.Await("/api/v1/status", `"state": "fresh"`)
+}
+
+func (d *desk) count(o ledger.Outcome) (n int) {
+	for _, w := range d.want {
+		if w == o {
+			n++
+		}
+	}
+	return n
+}
+
+// settles waits until the ledger holds what it must, each once.
+func (d *desk) settles() {
+	d.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		err := d.settled()
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	d.Await("/metrics", `chatwoot_sla_ledger_unwritten_conversations 0\n`)
+}
+
+func (d *desk) settled() (err error) {
+	r, err := store.OpenReader(d.t.Context(), d.at)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	got := map[int64]ledger.Outcome{}
+	err = r.Decided(d.t.Context(), time.Unix(0, 0), time.Now().AddDate(1, 0, 0), func(e ledger.Entry) error {
+		if got[e.Conversation] != "" {
+			d.t.Fatalf("conversation %d has two outcomes", e.Conversation)
+		}
+		got[e.Conversation] = e.Outcome
+		return nil
+	})
+	if err == nil && !maps.Equal(got, d.want) {
+		err = fmt.Errorf("the ledger holds %v, want %v", got, d.want)
+	}
+	return err
+}
+
+// said ends the daemon, and holds its log to what an operator needs.
+func (d *desk) said(words ...string) {
+	d.t.Helper()
+	if err := d.Stop(); err != nil {
+		d.t.Error(err)
+	}
+	for _, w := range words {
+		if !strings.Contains(d.Log.String(), w) {
+			d.t.Errorf("the log does not say %q:\n%s", w, d.Log)
+		}
+	}
+}
+
+// fails holds a daemon whose database has begun to fail, and is healed, to what
+// is promised of it.
+func (d *desk) fails(heal func(), operation string) {
+	d.t.Helper()
+	d.works()
+	d.Await("/metrics", `chatwoot_sla_store_errors_total\{operation="`+operation+`"\} [1-9]`)
+	d.Await("/metrics", `chatwoot_sla_ledger_unwritten_conversations [1-9]`)
+	d.works() // it still does
+	heal()
+	d.settles()
+}
+
+func TestPostgresGoesAwayAndComesBack(t *testing.T) {
+	server := pgtest.New(t)
+	d := openDesk(t, store.Options{DatabaseURL: server.URL("postgres")})
+	d.works()
+	d.settles()
+	server.Stop(t)
+	d.fails(func() { server.Start(t) }, "ledger_read")
+	d.said("writing the ledger failed; levels and pages go on without it", "is Postgres running", "the ledger is written again",
+		"the database fails; what is to be kept waits in memory", "the database works again")
+}
+
+func TestPostgresThatIsAwayAtTheStart(t *testing.T) {
+	server := pgtest.New(t)
+	at := store.Options{DatabaseURL: server.URL("postgres")}
+	server.Stop(t)
+	d := openDesk(t, at)
+	d.works()
+	d.Await("/metrics", `chatwoot_sla_store_errors_total\{operation="open"\} [1-9]`)
+	server.Start(t)
+	d.settles()
+	d.said("the database cannot be reached; going on without it", "is Postgres running", "the database works again")
+}
