@@ -385,11 +385,13 @@ func TestEveryAlertFindsItsReceiver(t *testing.T) {
 		"ChatwootSnapshotStale":       "incidents",
 		"ChatwootPollIncomplete":      "incidents",
 		"ChatwootEvidenceNotWritten":  "incidents",
+		"ChatwootStoreErrors":         "incidents",
 		"ChatwootHealthChecksStopped": "incidents",
 		"ChatwootTokenRefused":        "support-desk",
 		"ChatwootTokenLacksRole":      "support-desk",
 		"ChatwootSLABreached":         "support-lead",
 		"ChatwootSLABacklog":          "support-lead",
+		"ChatwootSLABreachRateHigh":   "support-lead",
 		"ChatwootSLAUrgent":           "support-channel",
 		"ChatwootSLAWatchdog":         "watchdog",
 	}
@@ -437,10 +439,10 @@ func TestOneCauseSilencesItsSymptoms(t *testing.T) {
 		{[]string{"ChatwootSLABreached"}, []string{"ChatwootSLABacklog"}},
 		{[]string{"ChatwootProbeFailing"}, []string{"ChatwootHealthBudgetBurn", "ChatwootSlow"}},
 		{[]string{"ChatwootSnapshotStale", "ChatwootSLABreached"}, conversations},
-		{[]string{"ChatwootSLAMonitorDown", "ChatwootSnapshotStale"}, []string{"ChatwootEvidenceNotWritten", "ChatwootHealthChecksStopped", "ChatwootPollIncomplete", "ChatwootSLABacklog", "ChatwootSLAUrgent", "ChatwootSnapshotStale"}},
+		{[]string{"ChatwootSLAMonitorDown", "ChatwootSnapshotStale"}, []string{"ChatwootEvidenceNotWritten", "ChatwootHealthChecksStopped", "ChatwootPollIncomplete", "ChatwootSLABacklog", "ChatwootSLAUrgent", "ChatwootSnapshotStale", "ChatwootStoreErrors"}},
 		{[]string{"ChatwootDown", "ChatwootProbeFailing", "ChatwootSnapshotStale", "ChatwootSLABreached"}, append([]string{
 			"ChatwootHealthBudgetBurn", "ChatwootPollIncomplete", "ChatwootProbeFailing", "ChatwootSlow", "ChatwootSnapshotStale",
-			"ChatwootTokenLacksRole", "ChatwootTokenRefused",
+			"ChatwootTokenLacksRole", "ChatwootTokenRefused", "ChatwootSLABreachRateHigh",
 		}, conversations...)},
 	}
 	for _, tt := range tests {

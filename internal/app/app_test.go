@@ -25,7 +25,12 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Suite{M: m}) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(holderEnv); name != "" {
+		hold(name)
+	}
+	goleak.VerifyTestMain(pgtest.Suite{M: m})
+}
 
 func families(t *testing.T, d *apptest.Daemon) map[string]*dto.MetricFamily {
 	t.Helper()

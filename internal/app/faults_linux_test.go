@@ -1,12 +1,10 @@
 package app_test
 
 import (
-	"bufio"
 	"database/sql"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -26,8 +24,6 @@ func mount(t *testing.T, dir string, flags uintptr) {
 		}
 	})
 }
-
-func databaseOf(dir string) string { return filepath.Join(dir, "chatwoot-sla.db") }
 
 // script runs statements on a SQLite file.
 func script(t *testing.T, dir string, statements ...string) {
@@ -125,58 +121,4 @@ func TestDiskThatFillsUp(t *testing.T) {
 		}
 	}, "ledger_write")
 	d.said("writing the ledger failed; levels and pages go on without it", "full: make room", "the ledger is written again")
-}
-
-// holderEnv has the file that the child of TestFileThatAnotherProcessHolds is
-// to hold.
-const holderEnv = "APP_TEST_HOLDS"
-
-// hold keeps others from writing a SQLite file until its input ends.
-func hold(name string) {
-	db, err := sql.Open("sqlite", name+"?_txlock=immediate")
-	if err == nil {
-		_, err = db.Begin()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Println("held")
-	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
-	os.Exit(0)
-}
-
-func init() { //nolint:gochecknoinits // before any test
-	if name := os.Getenv(holderEnv); name != "" {
-		hold(name)
-	}
-}
-
-func TestFileThatAnotherProcessHolds(t *testing.T) {
-	dir := t.TempDir()
-	d := openDesk(t, store.Options{DataDir: dir})
-	d.works()
-	d.settles()
-	holder := exec.Command(os.Args[0])
-	holder.Env, holder.Stderr = append(os.Environ(), holderEnv+"="+databaseOf(dir)), os.Stderr
-	in, err := holder.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		t.Fatalf("the other process: %q, %v", line, err)
-	}
-	d.fails(func() {
-		if err := errors.Join(in.Close(), holder.Wait()); err != nil {
-			t.Error(err)
-		}
-	}, "ledger_write")
-	d.said("another program holds the file: close it", "the ledger is written again")
 }

@@ -1,9 +1,14 @@
 package app_test
 
 import (
+	"bufio"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +98,6 @@ func (d *desk) settles() {
 		if time.Now().After(deadline) {
 			d.t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	d.Await("/metrics", `chatwoot_sla_ledger_unwritten_conversations 0\n`)
 }
@@ -164,4 +168,54 @@ func TestPostgresThatIsAwayAtTheStart(t *testing.T) {
 	server.Start(t)
 	d.settles()
 	d.said("the database cannot be reached; going on without it", "is Postgres running", "the database works again")
+}
+
+func databaseOf(dir string) string { return filepath.Join(dir, "chatwoot-sla.db") }
+
+// holderEnv has the file that the child of TestFileThatAnotherProcessHolds is
+// to hold.
+const holderEnv = "APP_TEST_HOLDS"
+
+// hold keeps others from writing a SQLite file until its input ends.
+func hold(name string) {
+	db, err := sql.Open("sqlite", name+"?_txlock=immediate")
+	if err == nil {
+		_, err = db.Begin()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("held")
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	os.Exit(0)
+}
+
+func TestFileThatAnotherProcessHolds(t *testing.T) {
+	dir := t.TempDir()
+	d := openDesk(t, store.Options{DataDir: dir})
+	d.works()
+	d.settles()
+	holder := exec.Command(os.Args[0])
+	holder.Env, holder.Stderr = append(os.Environ(), holderEnv+"="+databaseOf(dir)), os.Stderr
+	in, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
+		t.Fatalf("the other process: %q, %v", line, err)
+	}
+	d.fails(func() {
+		if err := errors.Join(in.Close(), holder.Wait()); err != nil {
+			t.Error(err)
+		}
+	}, "ledger_write")
+	d.said("another program holds the file: close it", "the ledger is written again")
 }
