@@ -102,6 +102,9 @@ var goals = []struct {
 	value  float64
 }{
 	{"chatwoot_sla_probes_total", 0.999},
+	{"chatwoot_sla_probe_success_ratio", 0.999},
+	{"chatwoot_sla_breach_ratio", 0.05},
+	{"chatwoot_sla_inbox_breach_ratio", 0.05},
 	{"chatwoot_sla_probe_duration_seconds_sum", 0.5},
 	{"chatwoot_sla_poll_last_success_timestamp_seconds", 300}, // ChatwootSnapshotStale
 	{"chatwoot_sla_token_role_sufficient", 1},

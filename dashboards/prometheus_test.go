@@ -73,6 +73,8 @@ scrape_configs:
 	// Counters must be seen at 0 before they rise.
 	awaitData(t, p, `chatwoot_sla_probe_failures_total{job="two"}`)
 	d.Sim.Inject(chatwootsim.Fault{Path: "/profile", Kind: chatwootsim.FaultStatus, Status: 500, Times: 1})
+	now = time.Now()
+	d.Sim.AgentReplies(now, d.Sim.CustomerOpens(now.Add(-time.Second), d.Sim.Inboxes()[0], ""))
 	awaitData(t, p, fmt.Sprintf(`sum by (level) (max by (inbox, level) (chatwoot_sla_waiting_conversations{job="two"})) == %d`, inboxes))
 	return p, d.Sim
 }
