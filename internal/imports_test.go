@@ -55,7 +55,7 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/bench": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "metrics", "monitor", "sla"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "ledger", "metrics", "monitor", "report", "sla", "store"},
 		theirs: anyModule,
 	},
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},

@@ -25,6 +25,7 @@ const (
 	ratioInterval  = time.Minute
 	pruneInterval  = time.Hour
 	storeTimeout   = 30 * time.Second
+	pastTimeout    = 5 * time.Second // the monitor waits for it, and asks again with the next poll
 	probesKept     = 10_000 // waiting for a database that is away: more than two days
 )
 
@@ -122,7 +123,7 @@ func (b *books) Tallies(ctx context.Context, since []time.Time) ([]map[int64]led
 
 // Past implements monitor.Ledger.
 func (b *books) Past(ctx context.Context) (monitor.Past, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pastTimeout)
 	defer cancel()
 	db, err := b.store()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 func TestReportSaysWhatWasMissed(t *testing.T) {
-	r := report{
+	r := results{
 		date:    time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC),
 		machine: "Go 1, 2 cores",
 		rows: []row{

@@ -23,7 +23,7 @@ import (
 )
 
 // limit bounds the whole run.
-const limit = 4 * time.Minute
+const limit = 6 * time.Minute
 
 // policy is the daemon's default promise, and promises those of all inboxes.
 var (
@@ -60,6 +60,7 @@ var measurements = []measurement{
 	{"sync", (*bench).sync},
 	{"polling", (*bench).polling},
 	{"scrape", (*bench).scrape},
+	{"ledger", (*bench).ledger},
 	{"memory", (*bench).memory},
 	{"level", (*bench).level},
 	{"check", (*bench).check},
@@ -74,7 +75,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	write := flags.String("write", "", "`file` for the report; empty: it is only printed")
-	only := flags.String("only", "", "measure this `subject` alone: sync, polling, scrape, memory, level or check")
+	only := flags.String("only", "", "measure this `subject` alone: sync, polling, scrape, ledger, memory, level or check")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	b := &bench{self: self, dir: dir}
 	b.now = time.Now
 
-	r := report{date: b.now().UTC(), machine: machine()}
+	r := results{date: b.now().UTC(), machine: machine()}
 	found := false
 	for _, m := range measurements {
 		if *only != "" && m.name != *only {

@@ -19,7 +19,7 @@ type row struct {
 	absolute string // numbers that belong to the machine
 }
 
-type report struct {
+type results struct {
 	date    time.Time
 	machine string
 	rows    []row
@@ -31,7 +31,7 @@ What is promised about speed and memory, and what became of it. Ratios and margi
 turns in the same run, so they carry over to other machines; the last column does not.
 
 Measured on %s, %s.
-To repeat: ` + "`make bench`" + `, which needs two minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
+To repeat: ` + "`make bench`" + `, which needs three minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
 
 `
 
@@ -45,6 +45,9 @@ const notes = `
 - Steady polling: the clock is driven, each poll finds another 1 % changed, and requests are counted at the server. Reading
   everything again once in ` + "`RECONCILE_INTERVAL`" + ` comes on top.
 - Scrape: through the HTTP handler, ten inboxes on both sides, and never twice at the same instant.
+- Ledger: pages of conversations that are new and have ended, in the daemon's own settings of SQLite (WAL, synchronous FULL);
+  the report is what ` + "`chatwoot-sla report`" + ` does after its start. For the scrapes beside a locked database another connection
+  holds the writing lock of a running daemon's file, after somebody was answered: what the daemon must write waits meanwhile.
 - Memory: a snapshot is counted with its names. The daemon's process reads 100,000 conversations, looks up what their rows
   leave open, and sees 1 % change in half a minute; its peak is the kernel's VmHWM.
 - Level change: the daemon in real time, scraped without a pause; the delay is from the deadline to the first answer that
@@ -53,7 +56,7 @@ const notes = `
 `
 
 // markdown returns the whole document.
-func (r report) markdown() string {
+func (r results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, preface, r.date.Format(time.DateOnly), r.machine)
 	b.WriteString("| what | measured | target | met | in absolute numbers |\n|---|---|---|---|---|\n")
