@@ -26,7 +26,7 @@ const (
 	pruneInterval  = time.Hour
 	storeTimeout   = 30 * time.Second
 	pastTimeout    = 5 * time.Second // the monitor waits for it, and asks again with the next poll
-	probesKept     = 10_000 // waiting for a database that is away: more than two days
+	probesKept     = 10_000          // waiting for a database that is away: more than two days
 )
 
 // storeOptions says which database cfg means.

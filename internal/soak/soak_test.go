@@ -156,7 +156,7 @@ type daemon struct {
 }
 
 // start runs "chatwoot-sla serve" on a folder, until it listens.
-func start(t *testing.T, h *helpdesk, dir string, settings ...string) *daemon {
+func start(t *testing.T, h *helpdesk, dir string) *daemon {
 	t.Helper()
 	name, err := binary()
 	if err != nil {
@@ -165,7 +165,7 @@ func start(t *testing.T, h *helpdesk, dir string, settings ...string) *daemon {
 	d := &daemon{t: t, ended: make(chan struct{})}
 	d.cmd = exec.Command(name, "serve")
 	d.cmd.Dir = dir
-	d.cmd.Env = append(environ(h, dir), settings...)
+	d.cmd.Env = environ(h, dir)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +296,7 @@ type watch struct{ spans []span }
 
 type span struct{ from, to time.Time }
 
-// to ends the last of them; nothing was watched from then on.
+// add notes another one.
 func (w *watch) add(from, to time.Time) {
 	if n := len(w.spans); n > 0 && from.Sub(w.spans[n-1].to) < quiet {
 		w.spans[n-1].to = to // what happened in between can still be dated
