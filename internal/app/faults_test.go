@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,15 +123,16 @@ func (d *desk) settled() (err error) {
 	return err
 }
 
-// said ends the daemon, and holds its log to what an operator needs.
+// said waits until the log has told an operator all of what is needed.
 func (d *desk) said(words ...string) {
 	d.t.Helper()
-	if err := d.Stop(); err != nil {
-		d.t.Error(err)
-	}
-	for _, w := range words {
-		if !strings.Contains(d.Log.String(), w) {
-			d.t.Errorf("the log does not say %q:\n%s", w, d.Log)
+	for deadline := time.Now().Add(2 * time.Minute); ; d.Get("/healthz") {
+		missing := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return strings.Contains(d.Log.String(), w) })
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("the log does not say %q:\n%s", missing, d.Log)
 		}
 	}
 }

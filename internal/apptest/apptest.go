@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,14 +27,33 @@ const Token = "EXAMPLE-token-that-must-not-be-printed"
 // Daemon is an App that watches a simulated Chatwoot.
 type Daemon struct {
 	Sim       *chatwootsim.Server
-	URL       string        // of the main listener, without a slash at its end
-	Webhooks  string        // address at which webhooks are received
-	Chatwoot  string        // address of the simulated Chatwoot
-	Artifacts string        // folder
-	Log       *bytes.Buffer // read only after Stop
+	URL       string // of the main listener, without a slash at its end
+	Webhooks  string // address at which webhooks are received
+	Chatwoot  string // address of the simulated Chatwoot
+	Artifacts string // folder
+	Log       *Log
 
 	t    testing.TB
 	stop func() error
+}
+
+// Log is what a Daemon has said, also while it runs.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // Start runs a Daemon until the test ends. Settings are NAME=value.
@@ -70,7 +90,7 @@ type clock struct {
 
 func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []string) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &bytes.Buffer{}}
+	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &Log{}}
 	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: c.now, After: c.after})
 	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
@@ -89,7 +109,7 @@ func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(d.Log)), zap.DebugLevel))
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(d.Log), zap.DebugLevel))
 	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: c.now, After: c.after})
 	if err != nil {
 		t.Fatal(err)
