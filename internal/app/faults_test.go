@@ -40,7 +40,7 @@ func openDesk(t *testing.T, at store.Options, settings ...string) *desk {
 	if at.DatabaseURL != "" {
 		settings = append(settings, "DATABASE_URL="+at.DatabaseURL)
 	}
-	return &desk{apptest.StartFast(t, fast, settings...), t, at, map[int64]ledger.Outcome{}}
+	return &desk{apptest.StartFast(t, time.Now(), fast, settings...), t, at, map[int64]ledger.Outcome{}}
 }
 
 // now is Chatwoot's time, which runs fast.

@@ -154,7 +154,7 @@ func (a *App) writeDaily(ctx context.Context, p report.Period) error {
 	if err := a.writeReliability(ctx, day); err != nil {
 		return err
 	}
-	if a.evidence.HasDaily(day, reportName+"."+report.JSON.Extension()) {
+	if a.evidence.HasDaily(day, reportName+report.JSON.Extension()) {
 		return nil
 	}
 	made, err := a.made(ctx, p)
@@ -164,7 +164,7 @@ func (a *App) writeDaily(ctx context.Context, p report.Period) error {
 	// JSON comes last: it says that all of them are there.
 	formats := []report.Format{report.Markdown, report.CSV, report.HTML, report.JSON}
 	for f := range slices.Values(formats) {
-		err := a.evidence.WriteDaily(day, reportName+"."+f.Extension(), func(w io.Writer) error { return made.Write(w, f) })
+		err := a.evidence.WriteDaily(day, reportName+f.Extension(), func(w io.Writer) error { return made.Write(w, f) })
 		if err != nil {
 			return err
 		}

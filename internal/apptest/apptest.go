@@ -62,11 +62,11 @@ func Start(t testing.TB, settings ...string) *Daemon {
 	return start(t, clock{}, func(*chatwootsim.Server) {}, settings)
 }
 
-// StartFast is Start where time, Chatwoot's and the daemon's, passes so many
-// times as fast.
-func StartFast(t testing.TB, speed float64, settings ...string) *Daemon {
+// StartFast is Start where time, Chatwoot's and the daemon's, begins at an
+// instant and passes so many times as fast.
+func StartFast(t testing.TB, at time.Time, speed float64, settings ...string) *Daemon {
 	t.Helper()
-	c := chatwootsim.NewClock(time.Now(), speed)
+	c := chatwootsim.NewClock(at, speed)
 	return start(t, clock{c.Now, c.After}, func(*chatwootsim.Server) {}, settings)
 }
 

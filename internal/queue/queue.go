@@ -32,6 +32,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
+	"go.uber.org/zap/zapcore"
 )
 
 const (
@@ -52,6 +53,8 @@ const (
 	keepForever   = -1        // River's word for it
 
 	softStop = 5 * time.Second
+
+	logInterval = time.Minute // between lines of River's that say the same
 )
 
 // Engine says which database holds the jobs.
@@ -165,9 +168,11 @@ func New(o Options) (*Queue, error) {
 }
 
 func (q *Queue) slog() *slog.Logger {
-	// River calls every failed attempt an event; ours are logged where they
-	// are judged.
-	quiet := q.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	// River calls every failed attempt an event, and ours are logged where they
+	// are judged. Of a database that is away it says so with every fetch.
+	quiet := q.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel), zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, logInterval, 1, 0)
+	}))
 	return slog.New(zapslog.NewHandler(quiet.Core(), zapslog.WithName(q.log.Name())))
 }
 
