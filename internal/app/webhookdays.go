@@ -128,10 +128,13 @@ func label(m *dto.Metric, name string) string {
 }
 
 func addBuckets(counts map[dayCount]int64, name string, h *dto.Histogram) {
-	for _, b := range h.GetBucket() {
-		counts[dayCount{name, strconv.FormatFloat(b.GetUpperBound(), 'g', -1, 64)}] += int64(b.GetCumulativeCount())
+	add := func(bound string, n uint64) {
+		counts[dayCount{name, bound}] += int64(n) //nolint:gosec // nobody sends that many
 	}
-	counts[dayCount{name, "+Inf"}] += int64(h.GetSampleCount())
+	for _, b := range h.GetBucket() {
+		add(strconv.FormatFloat(b.GetUpperBound(), 'g', -1, 64), b.GetCumulativeCount())
+	}
+	add("+Inf", h.GetSampleCount())
 }
 
 // writeReliability writes the evidence of a day that has ended.

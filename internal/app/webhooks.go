@@ -102,7 +102,7 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 		if err != nil {
 			return nil, errors.New("WEBHOOK_FORWARD_URL is not an address") // config has parsed it
 		}
-		w.forward = &webhook.Forwarder{URL: to, Secret: cfg.WebhookForwardSecret.Reveal(), UserAgent: "chatwoot-sla/" + o.Version}
+		w.forward = &webhook.Forwarder{URL: to, Secret: cfg.WebhookForwardSecret.Reveal(), UserAgent: "chatwoot-sla/" + o.Version, Now: o.Now}
 		stages = append(stages, queue.Stage{Name: stageForward, Workers: forwardWorkers})
 		queue.Handle(handlers, stageForward, func(ctx context.Context, j queue.Job[forwardArgs]) error {
 			return judgeForward(w.forward.Send(ctx, j.Args.Key, []byte(j.Args.Body)))

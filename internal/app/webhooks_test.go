@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -73,11 +74,7 @@ func (c *consumer) answer(status int) {
 func (c *consumer) keys() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	keys := map[string]int{}
-	for k, n := range c.got {
-		keys[k] = n
-	}
-	return keys
+	return maps.Clone(c.got)
 }
 
 func (c *consumer) settings() []string {

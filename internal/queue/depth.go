@@ -35,9 +35,7 @@ type Count struct {
 	State State
 	Jobs  int
 
-	// Oldest is when the job that waits longest was due, or came to its end if
-	// it is dead; zero without any.
-	Oldest time.Time
+	Oldest time.Time // when the one that waits longest was due; zero without any
 }
 
 // Depth is what there was to do at an instant.
@@ -97,8 +95,8 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 	if q.engine.Postgres {
 		now, oldest = "now()", "CAST(EXTRACT(EPOCH FROM MIN(scheduled_at)) * 1000 AS BIGINT)"
 	}
-	rows, err := db.QueryContext(ctx, `SELECT queue, state, scheduled_at > `+now+`, COUNT(*), `+oldest+`
-		FROM `+q.engine.table()+` WHERE state <> 'completed' GROUP BY 1, 2, 3`)
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT queue, state, scheduled_at > %s, COUNT(*), %s
+		FROM %s WHERE state <> 'completed' GROUP BY 1, 2, 3`, now, oldest, q.engine.table()))
 	if err != nil {
 		return Depth{}, fmt.Errorf("count jobs: %w", err)
 	}

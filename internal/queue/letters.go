@@ -195,15 +195,12 @@ func (o *Office) each(ctx context.Context, s Selection, reason string, f func(*s
 		}
 		changed := 0
 		for _, id := range ids {
-			err = f(tx, id)
-			if errors.Is(err, rivertype.ErrNotFound) { // somebody else was faster
-				err = nil
-				continue
-			}
-			if err != nil {
+			switch err := f(tx, id); {
+			case err == nil:
+				changed++
+			case !errors.Is(err, rivertype.ErrNotFound): // otherwise somebody else was faster
 				return n, errors.Join(err, tx.Rollback())
 			}
-			changed++
 		}
 		if err := tx.Commit(); err != nil {
 			return n, err

@@ -28,7 +28,7 @@ type Forwarder struct {
 	Secret    string
 	UserAgent string
 	Transport http.RoundTripper // nil: http.DefaultTransport
-	Now       func() time.Time  // nil: time.Now
+	Now       func() time.Time  // by which it is signed
 }
 
 // ForwardError says why the other service did not take a delivery.
@@ -60,17 +60,13 @@ func (e *ForwardError) Down() bool {
 // so that the other service knows one that it is sent twice. The error is a
 // *ForwardError.
 func (f *Forwarder) Send(ctx context.Context, key string, body []byte) error {
-	now := time.Now
-	if f.Now != nil {
-		now = f.Now
-	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.URL.String(), bytes.NewReader(body))
 	if err != nil {
 		return &ForwardError{Err: withoutURL(err)}
 	}
-	at := now()
+	at := f.Now()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", cmp.Or(f.UserAgent, "chatwoot-sla"))
