@@ -36,9 +36,11 @@ import (
 )
 
 const (
-	// fetchInterval is how late a job may be picked up. River's own second
-	// would double the first back-off.
-	fetchInterval = 100 * time.Millisecond
+	// How late a job may be picked up. River's own second would double the first
+	// back-off. A Postgres is asked less often: it may be far away, and every
+	// replica asks for every stage.
+	fetchSQLite   = 100 * time.Millisecond
+	fetchPostgres = 250 * time.Millisecond
 
 	// jobTimeout is above the longest stage's own time limit.
 	jobTimeout = 20 * time.Second
@@ -236,6 +238,10 @@ func (q *Queue) Run(ctx context.Context, db *sql.DB) error {
 	queues := make(map[string]river.QueueConfig, len(q.stages))
 	for _, s := range q.stages {
 		queues[s.Name] = river.QueueConfig{MaxWorkers: s.Workers}
+	}
+	fetchInterval := fetchSQLite
+	if q.engine.Postgres {
+		fetchInterval = fetchPostgres
 	}
 	client, err := river.NewClient(q.engine.driver(db), &river.Config{
 		Schema: q.engine.schema(), Logger: q.slog(), Workers: q.handlers.workers, Queues: queues,
