@@ -377,23 +377,30 @@ func post(t *testing.T, am *promtest.Server, alerts ...alert) {
 
 func TestEveryAlertFindsItsReceiver(t *testing.T) {
 	want := map[string]string{
-		"ChatwootDown":                "page",
-		"ChatwootSLAMonitorDown":      "page",
-		"ChatwootProbeFailing":        "incidents",
-		"ChatwootHealthBudgetBurn":    "incidents",
-		"ChatwootSlow":                "incidents",
-		"ChatwootSnapshotStale":       "incidents",
-		"ChatwootPollIncomplete":      "incidents",
-		"ChatwootEvidenceNotWritten":  "incidents",
-		"ChatwootStoreErrors":         "incidents",
-		"ChatwootHealthChecksStopped": "incidents",
-		"ChatwootTokenRefused":        "support-desk",
-		"ChatwootTokenLacksRole":      "support-desk",
-		"ChatwootSLABreached":         "support-lead",
-		"ChatwootSLABacklog":          "support-lead",
-		"ChatwootSLABreachRateHigh":   "support-lead",
-		"ChatwootSLAUrgent":           "support-channel",
-		"ChatwootSLAWatchdog":         "watchdog",
+		"ChatwootDown":                   "page",
+		"ChatwootSLAMonitorDown":         "page",
+		"ChatwootProbeFailing":           "incidents",
+		"ChatwootHealthBudgetBurn":       "incidents",
+		"ChatwootSlow":                   "incidents",
+		"ChatwootSnapshotStale":          "incidents",
+		"ChatwootPollIncomplete":         "incidents",
+		"ChatwootEvidenceNotWritten":     "incidents",
+		"ChatwootStoreErrors":            "incidents",
+		"ChatwootHealthChecksStopped":    "incidents",
+		"ChatwootRetryQueueHigh":         "incidents",
+		"ChatwootStageDown":              "incidents",
+		"ChatwootWebhookProcessingSlow":  "incidents",
+		"ChatwootWebhookProcessingStuck": "incidents",
+		"ChatwootDeadLetters":            "incidents",
+		"ChatwootWebhooksSilent":         "incidents",
+		"ChatwootWebhooksRejected":       "support-desk",
+		"ChatwootTokenRefused":           "support-desk",
+		"ChatwootTokenLacksRole":         "support-desk",
+		"ChatwootSLABreached":            "support-lead",
+		"ChatwootSLABacklog":             "support-lead",
+		"ChatwootSLABreachRateHigh":      "support-lead",
+		"ChatwootSLAUrgent":              "support-channel",
+		"ChatwootSLAWatchdog":            "watchdog",
 	}
 	name := promtest.RenderAlertmanager(t, t.TempDir(), newTeam(t).settings...)
 	for _, a := range alertNames(readRules(t, "rules.yml")) {
@@ -429,7 +436,10 @@ func TestConfigurationNamesOnlyAlertsThatExist(t *testing.T) {
 
 func TestOneCauseSilencesItsSymptoms(t *testing.T) {
 	am := newTeam(t).start(t)
-	causes := []string{"ChatwootDown", "ChatwootProbeFailing", "ChatwootSnapshotStale", "ChatwootSLABreached", "ChatwootSLAMonitorDown"}
+	causes := []string{
+		"ChatwootDown", "ChatwootProbeFailing", "ChatwootSnapshotStale", "ChatwootSLABreached", "ChatwootSLAMonitorDown",
+		"ChatwootStageDown", "ChatwootWebhooksRejected",
+	}
 	conversations := []string{"ChatwootSLABacklog", "ChatwootSLABreached", "ChatwootSLAUrgent"}
 	tests := []struct {
 		fires   []string // besides all that are no causes
@@ -439,10 +449,16 @@ func TestOneCauseSilencesItsSymptoms(t *testing.T) {
 		{[]string{"ChatwootSLABreached"}, []string{"ChatwootSLABacklog"}},
 		{[]string{"ChatwootProbeFailing"}, []string{"ChatwootHealthBudgetBurn", "ChatwootSlow"}},
 		{[]string{"ChatwootSnapshotStale", "ChatwootSLABreached"}, conversations},
-		{[]string{"ChatwootSLAMonitorDown", "ChatwootSnapshotStale"}, []string{"ChatwootEvidenceNotWritten", "ChatwootHealthChecksStopped", "ChatwootPollIncomplete", "ChatwootSLABacklog", "ChatwootSLAUrgent", "ChatwootSnapshotStale", "ChatwootStoreErrors"}},
+		{[]string{"ChatwootStageDown"}, []string{"ChatwootWebhookProcessingSlow"}},
+		{[]string{"ChatwootWebhooksRejected"}, []string{"ChatwootWebhooksSilent"}},
+		{[]string{"ChatwootSLAMonitorDown", "ChatwootSnapshotStale"}, []string{
+			"ChatwootDeadLetters", "ChatwootEvidenceNotWritten", "ChatwootHealthChecksStopped", "ChatwootPollIncomplete", "ChatwootRetryQueueHigh",
+			"ChatwootSLABacklog", "ChatwootSLAUrgent", "ChatwootSnapshotStale", "ChatwootStoreErrors", "ChatwootWebhooksSilent",
+		}},
 		{[]string{"ChatwootDown", "ChatwootProbeFailing", "ChatwootSnapshotStale", "ChatwootSLABreached"}, append([]string{
 			"ChatwootHealthBudgetBurn", "ChatwootPollIncomplete", "ChatwootProbeFailing", "ChatwootSlow", "ChatwootSnapshotStale",
 			"ChatwootTokenLacksRole", "ChatwootTokenRefused", "ChatwootSLABreachRateHigh",
+			"ChatwootRetryQueueHigh", "ChatwootWebhookProcessingSlow", "ChatwootWebhooksSilent",
 		}, conversations...)},
 	}
 	for _, tt := range tests {
@@ -494,6 +510,30 @@ func TestAnOutageSilencesNothingAboutAnotherChatwoot(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// The stage that asks Chatwoot waits for it; another one has a reason of its own.
+func TestAnOutageSilencesOnlyTheStageThatAsksChatwoot(t *testing.T) {
+	am := newTeam(t).start(t)
+	of := func(stage, name string) alert {
+		a := raised(t, name, nil)
+		a.Labels["stage"] = stage
+		return a
+	}
+	post(t, am, outage(t), of("settle", "ChatwootStageDown"), of("settle", "ChatwootDeadLetters"))
+	silent := func(want ...string) {
+		t.Helper()
+		promtest.Await(t, time.Minute, fmt.Sprintf("%q alone to be silent", want), func() error {
+			_, silent, err := shown(am)
+			if err == nil && !slices.Equal(silent, want) {
+				err = fmt.Errorf("silent are %q", silent)
+			}
+			return err
+		})
+	}
+	silent("ChatwootDeadLetters", "ChatwootStageDown")
+	post(t, am, of("forward", "ChatwootStageDown"), of("forward", "ChatwootDeadLetters"), raised(t, "ChatwootSlow", nil))
+	silent("ChatwootDeadLetters", "ChatwootSlow", "ChatwootStageDown")
 }
 
 // shown returns how many alerts Alertmanager has, and the names of those that

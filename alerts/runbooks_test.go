@@ -2,6 +2,7 @@ package alerts_test
 
 import (
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,12 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root, "cmd", "chatwoot-sla")).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	daemon := apptest.StartWith(t, apptest.EveryLevel)
+	const secret = "CHATWOOT_WEBHOOK_SECRET=EXAMPLE-webhook-secret-not-real"
+	data := t.TempDir()
+	daemon := apptest.StartWith(t, apptest.EveryLevel, "DATA_DIR="+data, secret)
 	daemon.Await("/metrics", "chatwoot_sla_evidence_last_write_timestamp_seconds [1-9]")
 	daemon.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")
+	daemon.Await("/metrics", "chatwoot_sla_queue_jobs")
 	for name, target := range map[string]string{"artifacts": daemon.Artifacts, "deploy": filepath.Join(root, "deploy")} {
 		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -42,9 +46,14 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	}
 	chatwoot := httptest.NewServer(daemon.Sim)
 	defer chatwoot.Close()
+	hooks, err := url.Parse(daemon.Webhooks)
+	if err != nil {
+		t.Fatal(err)
+	}
 	environ := append(
 		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+chatwoot.URL, "CHATWOOT_TOKEN="+apptest.Token,
-		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID),
+		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+data,
+		secret, "WEBHOOK_LISTEN_ADDR="+hooks.Host,
 	)
 
 	for page, text := range readPages(t) {
@@ -93,8 +102,14 @@ func TestLinksOfTheRunbookPagesLeadSomewhere(t *testing.T) {
 	for page, text := range pages {
 		file := filepath.Join("../docs/runbooks", page+".md")
 		for _, m := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+			name, section, _ := strings.Cut(m[1], "#")
+			target, err := os.ReadFile(filepath.Join(filepath.Dir(file), name))
+			if err != nil {
 				t.Errorf("%s: %v", file, err)
+			}
+			heading := regexp.MustCompile(`(?mi)^#+ ` + strings.ReplaceAll(section, "-", " ") + `$`)
+			if section != "" && !heading.Match(target) {
+				t.Errorf("%s: %s has no section %s", file, name, section)
 			}
 		}
 	}
