@@ -1,7 +1,6 @@
 package alerts_test
 
 import (
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -44,14 +43,12 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	chatwoot := httptest.NewServer(daemon.Sim)
-	defer chatwoot.Close()
 	hooks, err := url.Parse(daemon.Webhooks)
 	if err != nil {
 		t.Fatal(err)
 	}
 	environ := append(
-		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+chatwoot.URL, "CHATWOOT_TOKEN="+apptest.Token,
+		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+daemon.Chatwoot, "CHATWOOT_TOKEN="+apptest.Token,
 		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+data,
 		secret, "WEBHOOK_LISTEN_ADDR="+hooks.Host,
 	)

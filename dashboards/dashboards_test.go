@@ -106,6 +106,7 @@ var goals = []struct {
 	{"chatwoot_sla_breach_ratio", 0.05},
 	{"chatwoot_sla_inbox_breach_ratio", 0.05},
 	{"chatwoot_sla_probe_duration_seconds_sum", 0.5},
+	{"chatwoot_sla_webhook_processing_duration_seconds_bucket", 3},
 	{"chatwoot_sla_poll_last_success_timestamp_seconds", 300}, // ChatwootSnapshotStale
 	{"chatwoot_sla_token_role_sufficient", 1},
 	{"process_resident_memory_bytes", 100 << 20},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/promtest"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 const (
@@ -30,11 +33,13 @@ const (
 )
 
 // scraped returns a Prometheus that scrapes a daemon with every level in every
-// inbox and one failed health check. Its job "one" has a single replica, "two"
-// has the same daemon twice.
+// inbox, one failed health check, and webhooks of which one was refused and one
+// is refused by the other service. Its job "one" has a single replica, "two" has
+// the same daemon twice.
 func scraped(t *testing.T) (*promtest.Prometheus, *chatwootsim.Server) {
 	t.Helper()
-	d := apptest.Start(t)
+	const secret = "EXAMPLE-webhook-secret-not-real"
+	d := apptest.Start(t, "CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL="+service(t), "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
 	for i := len(d.Sim.Inboxes()); i < inboxes; i++ {
 		d.Sim.AddInbox(fmt.Sprintf(`Shop %02d "north"`, i), "Channel::Api", false)
 	}
@@ -73,10 +78,33 @@ scrape_configs:
 	// Counters must be seen at 0 before they rise.
 	awaitData(t, p, `chatwoot_sla_probe_failures_total{job="two"}`)
 	d.Sim.Inject(chatwootsim.Fault{Path: "/profile", Kind: chatwootsim.FaultStatus, Status: 500, Times: 1})
-	now = time.Now()
-	d.Sim.AgentReplies(now, d.Sim.CustomerOpens(now.Add(-time.Second), d.Sim.Inboxes()[0], ""))
+	awaitData(t, p, `chatwoot_sla_dead_letters_total{job="two", stage="forward"}`)
+	awaitData(t, p, `chatwoot_sla_queue_jobs{job="two", queue="forward"}`)
+	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
+	conv := d.Sim.CustomerOpens(time.Now().Add(-time.Second), d.Sim.Inboxes()[0], "")
+	d.Sim.Flush() // a message is processed while its conversation is open
+	d.Sim.AgentReplies(time.Now(), conv)
+	d.Sim.SetStatus(time.Now(), conv, "resolved")
+	d.Sim.Flush()
+	unsigned, err := http.Post(d.Webhooks, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsigned.Body.Close()
 	awaitData(t, p, fmt.Sprintf(`sum by (level) (max by (inbox, level) (chatwoot_sla_waiting_conversations{job="two"})) == %d`, inboxes))
 	return p, d.Sim
+}
+
+// service returns the address of one that takes resolutions and no messages.
+func service(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get(webhook.HeaderDelivery), "message_created") {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // awaitData waits for an answer with a number in it.

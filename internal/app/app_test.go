@@ -158,11 +158,14 @@ func TestDaemonStartsWithoutChatwoot(t *testing.T) {
 }
 
 func TestMetricsAreTheDocumentedOnes(t *testing.T) {
-	d := apptest.Start(t, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token", "SLA_INBOX_MINUTES=5:60")
+	refuses := newConsumer(t)
+	refuses.answer(http.StatusUnprocessableEntity)
+	d := listening(t, append(refuses.settings(), "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token", "SLA_INBOX_MINUTES=5:60")...)
 	d.Sim.CustomerOpens(time.Now().Add(-90*time.Minute), d.Sim.Inboxes()[0], "Hello?")
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
 	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
 	d.Await("/metrics", `chatwoot_sla_evidence_last_write_timestamp_seconds`)
+	d.Await("/metrics", `chatwoot_sla_queue_oldest_timestamp_seconds`)
 	families := families(t, d)
 
 	doc, err := os.ReadFile("../../docs/metrics.md")
