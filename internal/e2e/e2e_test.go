@@ -23,6 +23,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/promtest"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // interval is that of scrapes and evaluations, for which the delays are promised.
@@ -278,7 +279,11 @@ func silenced(c *chain, names ...string) error {
 
 func TestEveryRuleReturnsData(t *testing.T) {
 	t.Parallel()
-	d := apptest.StartWith(t, apptest.EveryLevel)
+	const secret = "EXAMPLE-webhook-secret-not-real"
+	d := apptest.StartWith(t, apptest.EveryLevel,
+		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
+	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
+	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "") // a job that waits: nobody listens at the other service
 	p := promtest.StartWatching(t, promtest.Watch{
 		Target: d.URL, Every: time.Second, Rules: filepath.Join(promtest.Root(t), "alerts", "rules.yml"),
 	})
