@@ -39,6 +39,8 @@ var layout = map[string]allowance{
 	"internal/ledger":      {ours: []string{"sla"}, theirs: []string{client, zap}},
 	"internal/report":      {ours: []string{"ledger"}, theirs: []string{"github.com/go-analyze/charts"}},
 	"internal/maintenance": {theirs: []string{"github.com/teambition/rrule-go"}},
+	"internal/incident":    {},
+	"internal/checkup":     {},
 
 	"internal/chatwoot":           {theirs: []string{"golang.org/x/time"}},
 	"internal/monitor":            {ours: []string{"chatwoot", "ledger", "sla"}, theirs: []string{"github.com/cenkalti/backoff", client, zap, "golang.org/x/sync"}},
@@ -59,11 +61,11 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},
-	"internal/store": {ours: []string{"ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
+	"internal/store": {ours: []string{"incident", "ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
 
 	"internal/ledger/ledgertest": {ours: []string{"chatwootsim", "ledger"}, testing: true},
 
-	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},
+	"internal/store/storetest": {ours: []string{"incident", "ledger", "store"}, theirs: []string{client}, testing: true},
 	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
 	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
