@@ -114,7 +114,7 @@ func (i Incident) WriteEscalation(w io.Writer, f Format, now time.Time, statusUR
 	field("Exit Code", fmt.Sprint(i.ExitCode))
 	field("Affected", strings.Join(i.Affected, ", "))
 
-	list("Symptoms", i.texts(Symptom), bullet)
+	list("Symptoms", cmpOr(i.texts(Symptom), []string{i.Level.meaning()}), bullet)
 	list("Actions Taken", cmpOr(i.texts(Action), []string{"None noted yet."}), number)
 	fmt.Fprintf(&b, "\n%s%s\n", name("Current Status"), cmp.Or(i.last(Status), i.standing(now)))
 	if !i.Open() {

@@ -89,7 +89,7 @@ func maintenanceWindows(rows *sql.Rows) ([]MaintenanceWindow, error) {
 type Checklist struct {
 	Baseline string // as NoteBaseline was given it; empty: nobody saw the window begin
 	Done     bool
-	Passed   bool
+	Failed   string // items that did not pass, with a comma between them
 }
 
 // NoteBaseline keeps how things were when a window began, unless that is known.
@@ -122,10 +122,10 @@ func (s *Store) ClaimChecklist(ctx context.Context, window, now, abandoned time.
 }
 
 // FinishChecklist keeps the verdict on a window.
-func (s *Store) FinishChecklist(ctx context.Context, window, now time.Time, passed bool) error {
+func (s *Store) FinishChecklist(ctx context.Context, window, now time.Time, failed string) error {
 	return s.write(ctx, opMaintenance, "keep the verdict of a checklist", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.checklists (window_at, baseline, done_at, passed) VALUES ($1, '', $2, $3)
-			ON CONFLICT (window_at) DO UPDATE SET done_at = EXCLUDED.done_at, passed = EXCLUDED.passed`), micros(window), micros(now), passed)
+		_, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.checklists (window_at, baseline, done_at, failed) VALUES ($1, '', $2, $3)
+			ON CONFLICT (window_at) DO UPDATE SET done_at = EXCLUDED.done_at, failed = EXCLUDED.failed`), micros(window), micros(now), text(failed))
 		return err
 	})
 }
@@ -136,13 +136,13 @@ func (r *Reader) Checklist(ctx context.Context, window time.Time) (c Checklist, 
 		c = Checklist{}
 		var (
 			done   sql.Null[int64]
-			passed sql.Null[bool]
+			failed sql.Null[string]
 		)
-		err := r.db.QueryRowContext(ctx, r.sql(`SELECT baseline, done_at, passed FROM main.checklists WHERE window_at = $1`), micros(window)).Scan(&c.Baseline, &done, &passed)
+		err := r.db.QueryRowContext(ctx, r.sql(`SELECT baseline, done_at, failed FROM main.checklists WHERE window_at = $1`), micros(window)).Scan(&c.Baseline, &done, &failed)
 		if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it as it is
 			return nil
 		}
-		c.Done, c.Passed = done.Valid, passed.V
+		c.Done, c.Failed = done.Valid, failed.V
 		return err
 	})
 	return c, err

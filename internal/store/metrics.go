@@ -17,8 +17,8 @@ const (
 	opStateWrite  = "state_write"
 	opBackup      = "backup"
 
-	opWebhookRead  = "webhook_read"
-	opWebhookWrite = "webhook_write"
+	opWebhookRead   = "webhook_read"
+	opWebhookWrite  = "webhook_write"
 	opMaintenance   = "maintenance" // windows opened by hand, and checklists
 	opIncidentRead  = "incident_read"
 	opIncidentWrite = "incident_write"

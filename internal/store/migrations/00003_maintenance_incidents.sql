@@ -15,7 +15,7 @@ CREATE TABLE checklists (
     baseline   TEXT   NOT NULL,             -- JSON; empty: nobody saw it begin
     claimed_at BIGINT,                      -- when a process began to run the checklist
     done_at    BIGINT,                      -- when it was through
-    passed     BOOLEAN                      -- null: it has not been run
+    failed     TEXT                         -- items, with a comma between them; null: it has not been run
 );
 
 -- One row per incident, of which at most one is under way, however many
