@@ -207,7 +207,6 @@ func (n *incidents) facts(ctx context.Context, now time.Time) incident.Facts {
 		f.Waiting, f.Stuck = n.queue()
 	}
 	latest, _ := n.watcher.Latest()
-	down := false
 	for _, c := range checks {
 		s := n.watcher.State(c.probe)
 		check := incident.Check{Name: c.name, ExitCode: c.exitCode, Known: s.Known, Passes: s.Success, Since: s.Since}
@@ -216,31 +215,36 @@ func (n *incidents) facts(ctx context.Context, now time.Time) incident.Facts {
 				check.Problem = r.Error
 			}
 		}
-		down = down || s.Known && !s.Success
 		f.Checks = append(f.Checks, check)
 	}
-	if down && n.shared {
-		n.believeOthers(ctx, now, f.Checks)
+	if n.shared && (n.Current().Open() || slices.ContainsFunc(f.Checks, func(c incident.Check) bool { return c.Known && !c.Passes })) {
+		n.agree(ctx, now, f.Checks)
 	}
 	return f
 }
 
-// believeOthers turns a check that fails here into one that passes, when
-// another process got through after this one last did: the trouble is then
-// between Chatwoot and here.
-func (n *incidents) believeOthers(ctx context.Context, now time.Time, of []incident.Check) {
+// agree makes of the checks what all processes will say of them. One that fails
+// here and passed elsewhere, after it last did here, is trouble between
+// Chatwoot and here. One that passes here counts when the others can see it.
+// Neither counts from before an incident began: there it is only about to fail,
+// too.
+func (n *incidents) agree(ctx context.Context, now time.Time, of []incident.Check) {
 	db, err := n.db()
 	if err != nil {
 		return
 	}
-	others, err := db.LastSuccesses(ctx, now.Add(-n.freshness))
+	last, err := db.LastSuccesses(ctx, now.Add(-n.freshness))
 	if err != nil {
 		return
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	for i, c := range checks {
-		if at := others[c.probe]; of[i].Known && !of[i].Passes && at.After(n.passed[c.probe].Add(time.Millisecond)) {
+		switch at := last[c.probe]; {
+		case !of[i].Known:
+		case of[i].Passes:
+			of[i].Known = !at.Before(of[i].Since.Truncate(time.Microsecond)) && !at.Before(n.current.FailingSince)
+		case at.After(n.passed[c.probe].Add(time.Millisecond)) && !at.Before(n.current.FailingSince):
 			of[i].Passes, of[i].Since = true, at
 		}
 	}
