@@ -44,7 +44,7 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	defer chatwoot.Close()
 	environ := append(
 		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+chatwoot.URL, "CHATWOOT_TOKEN="+apptest.Token,
-		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID),
+		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+daemon.Config.DataDir,
 	)
 
 	for page, text := range readPages(t) {
