@@ -1,7 +1,6 @@
 package alerts_test
 
 import (
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,10 +39,8 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	chatwoot := httptest.NewServer(daemon.Sim)
-	defer chatwoot.Close()
 	environ := append(
-		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+chatwoot.URL, "CHATWOOT_TOKEN="+apptest.Token,
+		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+daemon.Config.BaseURL.String(), "CHATWOOT_TOKEN="+apptest.Token,
 		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+daemon.Config.DataDir,
 	)
 
