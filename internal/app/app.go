@@ -193,7 +193,7 @@ func New(o Options) (*App, error) {
 
 // operate wires what knows of maintenance and incidents.
 func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.Checker) {
-	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o)}
+	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg)}
 	a.upkeep = &upkeep{
 		schedule: planned,
 		db:       a.books.store,
@@ -204,6 +204,7 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		now:      o.Now,
 		after:    o.After,
 		log:      a.log.Named("maintenance"),
+		workers:  a.webhooks.queue.Pause,
 		plan:     maintenance.NewPlan(planned, nil),
 	}
 	a.books.inMaintenance, a.books.whenOpen = a.upkeep.active, a.upkeep.refresh
@@ -217,6 +218,7 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		now:       o.Now,
 		after:     o.After,
 		log:       a.log.Named("incidents"),
+		queue:     a.backlog,
 		passed:    map[string]time.Time{},
 	}
 	a.registry.MustRegister(metrics.NewOperations(metrics.OperationsOptions{

@@ -46,7 +46,7 @@ type incidents struct {
 	log       *zap.Logger
 
 	// queue says how many jobs wait after a failure or behind an open circuit,
-	// and whether webhooks are not processed. Nil: there is none.
+	// and whether webhooks are not processed.
 	queue func() (waiting int, stuck bool)
 
 	// Of the goroutine in run alone.
@@ -203,9 +203,7 @@ func (n *incidents) facts(ctx context.Context, now time.Time) incident.Facts {
 	if w, ok := plan.Ended(now); ok {
 		f.MaintenanceEnded = w.End
 	}
-	if n.queue != nil {
-		f.Waiting, f.Stuck = n.queue()
-	}
+	f.Waiting, f.Stuck = n.queue()
 	latest, _ := n.watcher.Latest()
 	for _, c := range checks {
 		s := n.watcher.State(c.probe)

@@ -169,7 +169,9 @@ func TestIncident(t *testing.T) {
 	if err != nil || i.ID != 1 {
 		t.Errorf("after all: %+v (%v), want one incident", i, err)
 	}
-	promptly(t, "the incident to be filed as resolved", func() bool { return strings.Contains(evidence(t, d, "incidents/incident-*.json"), `"status": "resolved"`) })
+	eventually(t, "the incident is filed as resolved", func() bool {
+		return strings.Contains(evidence(t, d, "incidents/incident-*.json"), `"status": "resolved"`)
+	})
 	file := evidence(t, d, "incidents/incident-*.json")
 	var doc incident.Document
 	if err := json.Unmarshal([]byte(file), &doc); err != nil || doc.Schema != incident.Schema || doc.EndedAt == nil || !strings.Contains(file, "restarted nginx") {
@@ -180,12 +182,29 @@ func TestIncident(t *testing.T) {
 	}
 }
 
-func promptly(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
+// In a window jobs are taken in and wait, and afterwards they are worked.
+func TestWorkWaitsForTheEndOfMaintenance(t *testing.T) {
+	c := newConsumer(t)
+	d := listening(t, append(c.settings(), "MAINTENANCE_RRULE=off")...)
+	d.Await("/api/v1/status", `"synced_at"`)
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	w := app.MaintenanceWindow{Start: time.Now(), End: time.Now().Add(time.Hour), Reason: "upgrade"}
+	if _, err := app.StartMaintenance(t.Context(), d.Config, w, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 1`)
+	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
+	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="forward",state="ready"\} 1`)
+	if n := len(c.keys()); n > 0 {
+		t.Errorf("%d webhooks were forwarded in maintenance", n)
+	}
+	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what waited is forwarded", func() bool { return len(c.keys()) == 1 })
+	list, err := app.Checklist(t.Context(), app.Options{Config: d.Config})
+	if err != nil || list.Items[1].Verdict != checkup.OK || !strings.Contains(list.Items[1].Evidence, "jobs wait") {
+		t.Errorf("the checklist: %+v (%v)", list.Items, err)
 	}
 }
 

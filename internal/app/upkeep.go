@@ -51,7 +51,7 @@ type upkeep struct {
 	log      *zap.Logger
 
 	// workers is told when the work that waits for maintenance has to pause, and
-	// when it may go on. Nil: there is none.
+	// when it may go on.
 	workers func(pause bool)
 
 	mu     sync.RWMutex
@@ -115,9 +115,7 @@ func (u *upkeep) watch(ctx context.Context) error {
 			} else {
 				u.log.Info("maintenance is over")
 			}
-			if u.workers != nil {
-				u.workers(active)
-			}
+			u.workers(active)
 		}
 		switch {
 		case active && !w.Start.Equal(noted):
