@@ -44,7 +44,7 @@ func Doctor(ctx context.Context, o Options, warnings []string, mistakes error) c
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	d := doctor{cfg: o.Config, ctx: ctx}
+	d := doctor{cfg: o.Config, ctx: ctx, now: o.Now}
 	d.settings(warnings, mistakes)
 	if client, err := newClient(o.Config, o.Version, o.Now, nil); err != nil || o.Config.BaseURL == nil {
 		for _, each := range chatwootExaminations {
@@ -79,6 +79,7 @@ var chatwootExaminations = []struct{ name, title string }{
 type doctor struct {
 	cfg   config.Config
 	ctx   context.Context //nolint:containedctx // the one call that it belongs to
+	now   func() time.Time
 	items []checkup.Item
 }
 
@@ -167,7 +168,7 @@ func (d *doctor) tls() {
 	defer conn.Close()
 	state := conn.(*tls.Conn).ConnectionState()
 	until := state.PeerCertificates[0].NotAfter
-	left := time.Until(until) // certificates are judged on this machine's clock
+	left := until.Sub(d.now())
 	evidence := fmt.Sprintf("%s, certificate valid until %s, %d days", tls.VersionName(state.Version), until.UTC().Format(time.DateOnly), int(left.Hours()/24))
 	if left < certificateSoon {
 		d.examined("tls", checkup.Warning, evidence, "Renew the certificate: from that day on every check fails.")
@@ -336,7 +337,7 @@ func (d *doctor) disk(name, title, dir string) {
 		d.add(name, title, checkup.Failed, err.Error(), "Make the folder writable for this user, or set another.")
 		return
 	}
-	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec,unconvert // never negative; its type differs between systems
+	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // never negative; its type differs between systems
 	evidence := fmt.Sprintf("%s: %d MiB free", at, free>>20)
 	switch {
 	case free < diskFull:
@@ -386,7 +387,7 @@ func (d *doctor) database(mistakes bool) {
 	}
 }
 
-// services examines what drafts are made with.
+// services examines what drafts are made with, where settings name it.
 func (d *doctor) services() {
 	for _, s := range []struct{ name, title, url string }{
 		{"knowledge", "Knowledge service (LlamaIndex)", ""},

@@ -66,11 +66,15 @@ func TestLevels(t *testing.T) {
 			{at: 1, checks: "pf", since: 0, level: one, exit: 3}, {at: 3, checks: "ff", since: 0, level: down, exit: 4}, {at: 4, checks: "fp", since: 3, level: down, exit: 4},
 		}, 0, "authenticated API, platform health", false},
 		{"level 2 until all is well, and the next is an incident of its own", []step{
-			{at: 1, checks: "ff", since: 0, level: down, exit: 4}, {at: 2, checks: "pf", since: 1, level: down, exit: 4},
-			{at: 3, checks: "pp", since: 2, level: none}, {at: 10, checks: "pf", since: 9, level: one, exit: 3},
+			{at: 1, checks: "ff", since: 0, level: down, exit: 4},
+			{at: 2, checks: "pf", since: 1, level: down, exit: 4},
+			{at: 3, checks: "pp", since: 2, level: none},
+			{at: 10, checks: "pf", since: 9, level: one, exit: 3},
 		}, 9, "authenticated API", false},
 		{"a restart in between does not end it, and does not forget the five minutes", []step{
-			{at: 1, checks: "pf", since: 0, level: one, exit: 3}, {at: 2, checks: "??", level: one, exit: 3}, {at: 3, checks: "p?", since: 2, level: one, exit: 3},
+			{at: 1, checks: "pf", since: 0, level: one, exit: 3},
+			{at: 2, checks: "??", level: one, exit: 3},
+			{at: 3, checks: "p?", since: 2, level: one, exit: 3},
 			{at: 5, checks: "pf", since: 3, level: down, exit: 3},
 		}, 0, "authenticated API", false},
 		{"fifty jobs may wait", []step{{at: 1, checks: "pp", waiting: 50, level: none}}, 0, "", false},
@@ -84,7 +88,8 @@ func TestLevels(t *testing.T) {
 		{"or has not", []step{{at: 20.1, checks: "pf", since: 19, ended: 20, level: one, exit: 3}}, 20, "authenticated API", true},
 		{"what fails afterwards has not overrun", []step{{at: 22, checks: "ff", since: 21, ended: 20, level: down, exit: 4}}, 21, "platform health, authenticated API", false},
 		{"in maintenance it goes on and gets no worse", []step{
-			{at: 1, checks: "pf", since: 0.5, level: one, exit: 3}, {at: 9, checks: "ff", since: 0.5, maintenance: true, level: one, exit: 3},
+			{at: 1, checks: "pf", since: 0.5, level: one, exit: 3},
+			{at: 9, checks: "ff", since: 0.5, maintenance: true, level: one, exit: 3},
 			{at: 30, checks: "ff", since: 0.5, ended: 29, level: down, exit: 4},
 		}, 0.5, "authenticated API, platform health", false},
 		{"and may end", []step{{at: 1, checks: "pf", since: 0.5, level: one, exit: 3}, {at: 9, checks: "pp", since: 8, maintenance: true, level: none}}, 0.5, "authenticated API", false},

@@ -266,8 +266,10 @@ func TestRefusals(t *testing.T) {
 		{"windows as long as their period", "FREQ=DAILY;BYHOUR=2", 24 * time.Hour, "have no time between them"},
 		{"windows that overlap now and then", "FREQ=MONTHLY;BYMONTHDAY=1,31", 30 * time.Hour, "begins a window at 2024-01-31 00:00:00 UTC and the next at 2024-02-01 00:00:00 UTC"},
 		{"windows of no length", monthly, 0, "over before they begin"},
-		{"rules that overlap", "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2|FREQ=WEEKLY;BYDAY=TU;BYHOUR=3", 2 * time.Hour,
-			"FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 begins a window at 2026-03-03 03:00:00 UTC, before that of FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 at 2026-03-03 02:00:00 UTC is over"},
+		{
+			"rules that overlap", "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2|FREQ=WEEKLY;BYDAY=TU;BYHOUR=3", 2 * time.Hour,
+			"FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 begins a window at 2026-03-03 03:00:00 UTC, before that of FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 at 2026-03-03 02:00:00 UTC is over",
+		},
 		{"rules that overlap once in years", monthly + "|FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=8;BYHOUR=3", 2 * time.Hour, "2031-04-08 03:00:00 UTC, before that of"},
 		{"the same rule twice", monthly + "|" + monthly, 2 * time.Hour, "before that of"},
 		{"an unknown zone", "TZID=Europe/Berlyn;FREQ=DAILY", time.Hour, "TZID=Europe/Berlyn is no time zone; write a name"},

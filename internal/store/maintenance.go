@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
@@ -139,7 +140,7 @@ func (r *Reader) Checklist(ctx context.Context, window time.Time) (c Checklist, 
 			failed sql.Null[string]
 		)
 		err := r.db.QueryRowContext(ctx, r.sql(`SELECT baseline, done_at, failed FROM main.checklists WHERE window_at = $1`), micros(window)).Scan(&c.Baseline, &done, &failed)
-		if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it as it is
+		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
 		c.Done, c.Failed = done.Valid, failed.V
