@@ -401,6 +401,10 @@ func TestEveryAlertFindsItsReceiver(t *testing.T) {
 		"ChatwootSLABreachRateHigh":      "support-lead",
 		"ChatwootSLAUrgent":              "support-channel",
 		"ChatwootSLAWatchdog":            "watchdog",
+		"ChatwootIncidentOverdue":        "incidents",
+		"ChatwootMaintenanceOverrun":     "incidents",
+		"ChatwootChecklistFailed":        "incidents",
+		"ChatwootMaintenanceSoon":        "support-channel",
 	}
 	name := promtest.RenderAlertmanager(t, t.TempDir(), newTeam(t).settings...)
 	for _, a := range alertNames(readRules(t, "rules.yml")) {

@@ -39,19 +39,24 @@ var layout = map[string]allowance{
 	"internal/ledger":      {ours: []string{"sla"}, theirs: []string{client, zap}},
 	"internal/report":      {ours: []string{"ledger"}, theirs: []string{"github.com/go-analyze/charts"}},
 	"internal/maintenance": {theirs: []string{"github.com/teambition/rrule-go"}},
+	"internal/incident":    {},
+	"internal/checkup":     {},
 
 	"internal/chatwoot":           {theirs: []string{"golang.org/x/time"}},
 	"internal/monitor":            {ours: []string{"chatwoot", "ledger", "sla"}, theirs: []string{"github.com/cenkalti/backoff", client, zap, "golang.org/x/sync"}},
-	"internal/metrics":            {ours: []string{"sla"}, theirs: []string{client}},
+	"internal/metrics":            {ours: []string{"incident", "maintenance", "sla"}, theirs: []string{client}},
 	"internal/health":             {theirs: []string{client, zap}},
 	"internal/health/healthcases": {},
-	"internal/web":                {ours: []string{"report", "sla"}, theirs: []string{zap}},
+	"internal/web":                {ours: []string{"incident", "report", "sla"}, theirs: []string{zap}},
 	"internal/webhook":            {ours: []string{"chatwoot"}, theirs: []string{client, zap}},
 	"internal/config":             {ours: []string{"calendar", "maintenance"}, theirs: []string{"github.com/caarlos0/env", "github.com/joho/godotenv"}},
 	"internal/chatwootsim":        {},
 
 	"internal/app": {
-		ours:   []string{"calendar", "chatwoot", "config", "health", "ledger", "maintenance", "metrics", "monitor", "queue", "report", "sla", "store", "web", "webhook"},
+		ours: []string{
+			"calendar", "chatwoot", "checkup", "config", "health", "incident", "ledger", "maintenance", "metrics", "monitor", "queue",
+			"report", "sla", "store", "web", "webhook",
+		},
 		theirs: anyModule,
 	},
 	"internal/bench": {
@@ -59,16 +64,16 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},
-	"internal/store": {ours: []string{"ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
+	"internal/store": {ours: []string{"incident", "ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
 
 	"internal/ledger/ledgertest": {ours: []string{"chatwootsim", "ledger"}, testing: true},
 
-	"internal/store/storetest": {ours: []string{"ledger", "store"}, theirs: []string{client}, testing: true},
+	"internal/store/storetest": {ours: []string{"incident", "ledger", "store"}, theirs: []string{client}, testing: true},
 	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
 	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "queue", "report", "webhook"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "checkup", "config", "health", "incident", "queue", "report", "webhook"},
 		theirs: anyModule,
 	},
 }

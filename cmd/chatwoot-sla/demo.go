@@ -78,7 +78,7 @@ func (c demoCommand) Run(p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	daemon, err := app.New(app.Options{Config: loaded.Config, Version: buildVersion(), Logger: log, Now: clock.Now, After: clock.After})
+	daemon, err := app.New(app.Options{Config: loaded.Config, Settings: loaded.Settings(), Version: buildVersion(), Logger: log, Now: clock.Now, After: clock.After})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -112,7 +112,7 @@ func (c demoCommand) settings(p *process, dir string) []string {
 		for _, name := range []string{
 			"LISTEN_ADDR", "LOG_LEVEL", "LOG_FORMAT", "WEB_CONFIG_FILE",
 			"CHATWOOT_SLA_MINUTES", "SLA_WARNING_MINUTES", "SLA_URGENT_MINUTES", "SLA_INBOX_MINUTES",
-			"SLA_BUSINESS_HOURS", "SLA_PAUSE_DURING_MAINTENANCE", "MAINTENANCE_RRULE", "MAINTENANCE_DURATION", "REPORT_TIMEZONE",
+			"SLA_BUSINESS_HOURS", "SLA_PAUSE_DURING_MAINTENANCE", "MAINTENANCE_RRULE", "MAINTENANCE_DURATION", "MAINTENANCE_NOTICE", "REPORT_TIMEZONE",
 		} {
 			if len(v) > len(name) && v[:len(name)+1] == name+"=" {
 				settings = append(settings, v)

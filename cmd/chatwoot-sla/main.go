@@ -44,10 +44,15 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
 
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Watch Chatwoot, until stopped."`
-	Demo    demoCommand    `cmd:"" help:"Watch a simulated Chatwoot; needs no configuration."`
-	Check   checkCommand   `cmd:"" help:"Check once that Chatwoot is up. Exits 0: up, 1: not configured, 2: health failed, 3: API failed, 4: both."`
-	Report  reportCommand  `cmd:"" help:"Print the breach report of a period."`
+	Serve       serveCommand       `cmd:"" help:"Watch Chatwoot, until stopped."`
+	Demo        demoCommand        `cmd:"" help:"Watch a simulated Chatwoot; needs no configuration."`
+	Check       checkCommand       `cmd:"" help:"Check once that Chatwoot is up. Exits 0: up, 1: not configured, 2: health failed, 3: API failed, 4: both."`
+	Doctor      doctorCommand      `cmd:"" help:"Examine settings, network, token, webhooks and database, and say what to do. Exits 0: nothing failed, 1: something did."`
+	Report      reportCommand      `cmd:"" help:"Print the breach report of a period."`
+	Incident    incidentCommand    `cmd:"" help:"Print the escalation of an incident, filled in, and add what only people know."`
+	Checklist   checklistCommand   `cmd:"" help:"Go through the checklist after maintenance. Exits 0: nothing failed, 1: something did."`
+	Maintenance maintenanceCommand `cmd:"" help:"Open and stop maintenance by hand, and list what is planned."`
+
 	Backup  backupCommand  `cmd:"" help:"Copy the database to a file, also while the daemon runs."`
 	Config  configCommand  `cmd:"" help:"Print every setting and where it comes from, secrets masked."`
 	Webhook webhookCommand `cmd:"" help:"Set up webhooks, and find out why they do not arrive."`

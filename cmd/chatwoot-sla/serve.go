@@ -24,7 +24,7 @@ func (serveCommand) Run(p *process) error {
 		log.Warn(w)
 	}
 	app.LimitMemory()
-	daemon, err := app.New(app.Options{Config: loaded.Config, Version: buildVersion(), Logger: log})
+	daemon, err := app.New(app.Options{Config: loaded.Config, Settings: loaded.Settings(), Version: buildVersion(), Logger: log})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

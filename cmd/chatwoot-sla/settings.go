@@ -15,12 +15,16 @@ import (
 // load reads the settings from the environment and the working directory. It
 // prints all mistakes before it fails.
 func (p *process) load() (*config.Loaded, error) {
-	loaded, err := config.Load(config.Options{Environ: p.environ, Dir: ".", UID: os.Getuid(), Now: time.Now()})
+	loaded, err := p.loadQuietly()
 	if err != nil {
 		fmt.Fprintf(p.stderr, "chatwoot-sla: the configuration is not complete:\n%v\n", err)
 		return loaded, exitCode(exitUsage)
 	}
 	return loaded, nil
+}
+
+func (p *process) loadQuietly() (*config.Loaded, error) {
+	return config.Load(config.Options{Environ: p.environ, Dir: ".", UID: os.Getuid(), Now: time.Now()})
 }
 
 type configCommand struct {

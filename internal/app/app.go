@@ -29,6 +29,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/health"
+	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 	"github.com/hotdash/chatwoot-sla/internal/metrics"
@@ -45,6 +46,10 @@ type Options struct {
 	Config  config.Config // as config.Load accepts it
 	Version string
 	Logger  *zap.Logger
+
+	// Settings are the same as they may be shown. Without them, what changed in
+	// maintenance is not known.
+	Settings []config.Setting
 
 	// Now and After are the clock; nil: this machine's. The demo's is faster.
 	Now   func() time.Time
@@ -64,6 +69,8 @@ type App struct {
 	evidence *health.Evidence
 	monitor  *monitor.Monitor
 	watcher  *health.Watcher
+	upkeep   *upkeep
+	incident *incidents
 	registry *prometheus.Registry
 	listener net.Listener
 	server   *http.Server
@@ -146,19 +153,6 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	inMaintenance := func(t time.Time) bool {
-		_, active := planned.Active(t)
-		return active
-	}
-	a.registry.MustRegister(metrics.NewMaintenance(metrics.MaintenanceOptions{
-		Active: inMaintenance,
-		Next: func(t time.Time) (time.Time, bool) {
-			w, ok := planned.Next(t)
-			return w.Start, ok
-		},
-		Now: o.Now,
-	}))
-
 	checker, err := newChecker(cfg, a.client, a.books, o.Now)
 	if err != nil {
 		return nil, err
@@ -168,21 +162,26 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.operate(o, planned, checker)
 	a.watcher, err = health.NewWatcher(health.WatcherOptions{
-		Checker:          checker,
-		Interval:         cfg.HealthInterval,
-		Now:              o.Now,
-		After:            o.After,
-		Evidence:         a.evidence,
-		Observe:          func(r health.Result) { a.books.probed(r, inMaintenance(r.Started)) },
+		Checker:  checker,
+		Interval: cfg.HealthInterval,
+		Now:      o.Now,
+		After:    o.After,
+		Evidence: a.evidence,
+		Observe: func(r health.Result) {
+			a.incident.observe(r)
+			a.books.probed(r)
+		},
 		EvidenceInterval: cfg.EvidenceInterval,
-		InMaintenance:    inMaintenance,
+		InMaintenance:    a.upkeep.active,
 		Logger:           o.Logger.Named("health"),
 		Registerer:       a.registry,
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.incident.watcher = a.watcher
 	if err := a.listen(o.Version); err != nil {
 		return nil, err
 	}
@@ -190,6 +189,57 @@ func New(o Options) (*App, error) {
 		return nil, errors.Join(err, a.listener.Close())
 	}
 	return a, nil
+}
+
+// operate wires what knows of maintenance and incidents.
+func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.Checker) {
+	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg)}
+	a.upkeep = &upkeep{
+		schedule: planned,
+		db:       a.books.store,
+		tried:    a.books.tried,
+		run:      list.examine,
+		evidence: a.evidence,
+		baseline: func() baseline { return list.current(a.chatwootVersion()) },
+		now:      o.Now,
+		after:    o.After,
+		log:      a.log.Named("maintenance"),
+		workers:  a.webhooks.queue.Pause,
+		plan:     maintenance.NewPlan(planned, nil),
+	}
+	a.books.inMaintenance, a.books.whenOpen = a.upkeep.active, a.upkeep.refresh
+	a.incident = &incidents{
+		db:        a.books.store,
+		plan:      a.upkeep.plans,
+		evidence:  a.evidence,
+		shared:    a.cfg.DatabaseURL.IsSet(),
+		freshness: 2*a.cfg.HealthInterval + 30*time.Second,
+		statusURL: a.cfg.StatusURL,
+		now:       o.Now,
+		after:     o.After,
+		log:       a.log.Named("incidents"),
+		queue:     a.backlog,
+		passed:    map[string]time.Time{},
+	}
+	a.registry.MustRegister(metrics.NewOperations(metrics.OperationsOptions{
+		Plan:           a.upkeep.plans,
+		Notice:         a.cfg.MaintenanceNotice,
+		Incident:       a.incident.Current,
+		Failed:         a.upkeep.checklistFailed,
+		ChecklistItems: checklistItems(),
+		Now:            o.Now,
+	}))
+}
+
+// chatwootVersion returns the last one heard of, and nothing before the first.
+func (a *App) chatwootVersion() string {
+	latest, _ := a.watcher.Latest()
+	for _, r := range latest.Results {
+		if r.Version != "" {
+			return r.Version
+		}
+	}
+	return ""
 }
 
 // newClient returns the one client through which everything reads Chatwoot.
@@ -233,6 +283,7 @@ func (a *App) listen(version string) error {
 			ErrorHandling: promhttp.ContinueOnError,
 		}),
 		Version:    version,
+		Incidents:  a.incidentsOf,
 		Report:     a.reportOn,
 		ReportZone: a.cfg.ReportZone.Location,
 		Tokens:     tokens(a.cfg),
@@ -327,6 +378,8 @@ func (a *App) Run(ctx context.Context) error {
 		{"queue", a.books.onceTried(a.webhooks.work)},
 		{"missed webhooks", a.books.onceTried(a.webhooks.find)},
 		{"webhook counts", a.books.onceTried(a.webhooks.days.run)},
+		{"maintenance", a.books.onceTried(a.upkeep.watch)},
+		{"incidents", a.books.onceTried(a.incident.watch)},
 	}
 	type end struct {
 		name string
@@ -430,6 +483,7 @@ func (a *App) state() web.State {
 	for _, in := range p.Inboxes {
 		st.Inboxes[in.ID] = in.Name
 	}
+	st.Maintenance, st.Incident, st.StatusURL = a.maintenanceState(), a.incident.Current(), a.cfg.StatusURL
 	report, ok := a.watcher.Latest()
 	if !ok {
 		return st
@@ -442,6 +496,30 @@ func (a *App) state() web.State {
 		})
 	}
 	return st
+}
+
+// maintenanceState is what the pages tell of maintenance.
+func (a *App) maintenanceState() web.Maintenance {
+	now := a.now()
+	plan, _ := a.upkeep.plans()
+	var m web.Maintenance
+	if w, ok := plan.Active(now); ok {
+		m.Start, m.End, m.Reason = w.Start, w.End, a.upkeep.reason(w)
+	}
+	if w, ok := plan.Next(now); ok {
+		m.NextStart, m.NextEnd, m.NextReason = w.Start, w.End, a.upkeep.reason(w)
+		m.Announced = w.Start.Sub(now) <= a.cfg.MaintenanceNotice
+	}
+	return m
+}
+
+// incidentsOf returns the newest incidents, the last one first.
+func (a *App) incidentsOf(ctx context.Context, limit int) ([]incident.Incident, error) {
+	db, err := a.books.store()
+	if err != nil {
+		return nil, err
+	}
+	return db.Incidents(ctx, limit)
 }
 
 // inboxIDs returns the inboxes of the account, in the order of their ids.

@@ -166,6 +166,8 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
 	d.Await("/metrics", `chatwoot_sla_evidence_last_write_timestamp_seconds`)
 	d.Await("/metrics", `chatwoot_sla_queue_oldest_timestamp_seconds`)
+	d.Sim.Inject(chatwootsim.Fault{Path: "/api/v1/profile", Kind: chatwootsim.FaultStatus})
+	d.Await("/metrics", `chatwoot_sla_incident_start_timestamp_seconds`)
 	families := families(t, d)
 
 	doc, err := os.ReadFile("../../docs/metrics.md")

@@ -56,6 +56,11 @@ type books struct {
 	log       *zap.Logger
 	ledger    *ledger.Ledger // set before Run
 
+	// Set before Run. WhenOpen is called as soon as the database is, before
+	// anything is written.
+	inMaintenance func(time.Time) bool
+	whenOpen      func(context.Context)
+
 	wake  chan struct{}
 	tried chan struct{} // closed after the first attempt to open the database
 
@@ -163,13 +168,13 @@ func (b *books) SaveHandoffs(hs []monitor.Handoff) {
 }
 
 // probed keeps the result of a health probe.
-func (b *books) probed(r health.Result, maintenance bool) {
+func (b *books) probed(r health.Result) {
 	b.keep(func() {
 		if len(b.probes) == probesKept {
 			b.probes = slices.Delete(b.probes, 0, 1)
 		}
 		b.probes = append(b.probes, store.Probe{
-			StartedAt: r.Started, Name: r.Probe, Success: r.Success, Duration: r.Duration, Reason: r.Reason, Maintenance: maintenance,
+			StartedAt: r.Started, Name: r.Probe, Success: r.Success, Duration: r.Duration, Reason: r.Reason,
 		})
 	})
 }
@@ -283,8 +288,9 @@ func (b *books) opened(ctx context.Context) error {
 		return errNotOpen
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.db = db
+	b.mu.Unlock()
+	b.whenOpen(ctx)
 	return nil
 }
 
@@ -331,6 +337,11 @@ func (b *books) flushProbes(ctx context.Context, db *store.Store) error {
 	b.mu.Unlock()
 	if len(writing) == 0 {
 		return nil
+	}
+	// Only now, because at the start the windows are in a database that is not
+	// open yet.
+	for i := range writing {
+		writing[i].Maintenance = b.inMaintenance(writing[i].StartedAt)
 	}
 	err := db.RecordProbes(ctx, writing)
 	if err != nil {

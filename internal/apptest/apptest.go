@@ -32,9 +32,12 @@ type Daemon struct {
 	Chatwoot  string // address of the simulated Chatwoot
 	Artifacts string // folder
 	Log       *Log
+	Config    config.Config // for what works beside the daemon
 
-	t    testing.TB
-	stop func() error
+	t      testing.TB
+	loaded *config.Loaded
+	clock  clock
+	stop   func() error
 }
 
 // Log is what a Daemon has said, also while it runs.
@@ -90,7 +93,7 @@ type clock struct {
 
 func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []string) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &Log{}}
+	d := &Daemon{t: t, Artifacts: t.TempDir(), Log: &Log{}, clock: c}
 	d.Sim = chatwootsim.New(chatwootsim.Options{Token: Token, NoThrottle: true, Now: c.now, After: c.after})
 	prepare(d.Sim)
 	server := httptest.NewServer(d.Sim)
@@ -109,8 +112,39 @@ func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		server.Close()
+		d.Sim.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	d.loaded, d.Config = loaded, loaded.Config
+	d.run()
+	return d
+}
+
+// Now returns the time by the daemon's clock.
+func (d *Daemon) Now() time.Time {
+	if d.clock.now == nil {
+		return time.Now()
+	}
+	return d.clock.now()
+}
+
+// Again runs another Daemon with the same settings, database and Chatwoot. On
+// SQLite the first one has to be stopped before.
+func (d *Daemon) Again() *Daemon {
+	d.t.Helper()
+	again := *d
+	again.Log = &Log{}
+	again.run()
+	return &again
+}
+
+func (d *Daemon) run() {
+	t := d.t
+	t.Helper()
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(d.Log), zap.DebugLevel))
-	a, err := app.New(app.Options{Config: loaded.Config, Version: "test", Logger: log, Now: c.now, After: c.after})
+	a, err := app.New(app.Options{Config: d.Config, Settings: d.loaded.Settings(), Version: "test", Logger: log, Now: d.clock.now, After: d.clock.after})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +162,7 @@ func start(t testing.TB, c clock, prepare func(*chatwootsim.Server), settings []
 		if err := d.Stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		server.Close()
-		d.Sim.Close()
-		http.DefaultClient.CloseIdleConnections()
 	})
-	return d
 }
 
 // EveryLevel prepares one waiting customer at each level of an SLA of 30

@@ -130,6 +130,10 @@ func (e *Error) hint() string {
 	return ""
 }
 
+// TokenMissing reports whether Chatwoot saw no token at all, though one was
+// sent.
+func (e *Error) TokenMissing() bool { return e.Kind == Unauthorized && e.Detail == missingToken }
+
 // Temporary reports whether the same request may succeed soon.
 func (e *Error) Temporary() bool {
 	switch e.Kind {

@@ -35,7 +35,7 @@ type Config struct {
 
 	InboxSLA               InboxMinutes  `env:"SLA_INBOX_MINUTES" doc:"Promises of single inboxes instead of CHATWOOT_SLA_MINUTES, as id:minutes, such as 5:15,8:60"`
 	BusinessHours          BusinessHours `env:"SLA_BUSINESS_HOURS" envDefault:"off" doc:"Hours that count: off for all time, chatwoot for those of each inbox, or hours such as Mon-Fri 09:00-17:00 Europe/Berlin"`
-	PauseDuringMaintenance bool          `env:"SLA_PAUSE_DURING_MAINTENANCE" envDefault:"false" doc:"Whether the clocks stand still during planned maintenance, true or false"`
+	PauseDuringMaintenance bool          `env:"SLA_PAUSE_DURING_MAINTENANCE" envDefault:"false" doc:"Whether the clocks stand still during the maintenance of MAINTENANCE_RRULE, true or false"`
 
 	PollInterval      time.Duration `env:"POLL_INTERVAL" envDefault:"30s" min:"5s" doc:"Time between polls for changed conversations, 5s or more"`
 	ReconcileInterval time.Duration `env:"RECONCILE_INTERVAL" envDefault:"1h" min:"1m" doc:"Time between full readings of all open conversations, 1m or more"`
@@ -46,8 +46,10 @@ type Config struct {
 	EvidenceInterval  time.Duration `env:"EVIDENCE_INTERVAL" envDefault:"15m" min:"1m" doc:"Time between evidence files while health does not change, 1m or more"`
 	EvidenceRetention time.Duration `env:"EVIDENCE_RETENTION" envDefault:"90d" min:"1d" doc:"Age at which evidence files are deleted, 1d or more"`
 
-	MaintenanceRules    maintenance.Rules `env:"MAINTENANCE_RRULE" envDefault:"FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0" doc:"When planned maintenance begins, in UTC: an RFC 5545 recurrence rule, several with a vertical bar between them, or off"`
+	MaintenanceRules    maintenance.Rules `env:"MAINTENANCE_RRULE" envDefault:"FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0" doc:"When planned maintenance begins: an RFC 5545 recurrence rule in UTC or with a TZID, several with a vertical bar between them, or off"`
 	MaintenanceDuration time.Duration     `env:"MAINTENANCE_DURATION" envDefault:"2h" min:"1m" doc:"How long planned maintenance takes, 1m or more"`
+	MaintenanceNotice   time.Duration     `env:"MAINTENANCE_NOTICE" envDefault:"72h" min:"0s" max:"30d" doc:"How long ahead maintenance is announced, 0s to 30d"`
+	StatusURL           string            `env:"CHATWOOT_STATUS_URL" doc:"Status page of whoever runs Chatwoot, linked to when something fails"`
 	ReportZone          Zone              `env:"REPORT_TIMEZONE" envDefault:"UTC" doc:"Time zone in which reports are written, such as Europe/Berlin"`
 
 	WebhookListenAddr    string `env:"WEBHOOK_LISTEN_ADDR" envDefault:"127.0.0.1:9643" doc:"Address at which webhooks are received, as host:port; nothing else is served there"`
@@ -118,6 +120,10 @@ type Setting struct {
 	Origin string
 
 	Doc string // one line
+
+	// Mark changes with the value. Of a secret it holds too little to tell what
+	// it was.
+	Mark string
 }
 
 // Settings returns every variable, in the order of the documentation.

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		BaseURL: got.BaseURL, Token: got.Token, AccountID: 7, BusinessHours: got.BusinessHours,
-		MaintenanceRules: rules, MaintenanceDuration: 2 * time.Hour, ReportZone: config.Zone{Location: time.UTC},
+		MaintenanceRules: rules, MaintenanceDuration: 2 * time.Hour, MaintenanceNotice: 72 * time.Hour, ReportZone: config.Zone{Location: time.UTC},
 		SLA: 30 * time.Minute, SLAWarning: 15 * time.Minute, SLAUrgent: 5 * time.Minute,
 		PollInterval: 30 * time.Second, ReconcileInterval: time.Hour, RequestsPerMinute: 1200,
 		HealthInterval: time.Minute, HealthPath: "/rails/health",

@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +79,7 @@ func Load(o Options) (*Loaded, error) {
 	faults := parse(&l.Config, vars, values)
 	for i, v := range vars {
 		shown := v.show(found[i].text, hide)
-		l.settings = append(l.settings, Setting{Name: v.name, Value: shown, Origin: hide.Replace(found[i].origin), Doc: v.doc})
+		l.settings = append(l.settings, Setting{Name: v.name, Value: shown, Origin: hide.Replace(found[i].origin), Doc: v.doc, Mark: mark(v.name, found[i].text)})
 		if found[i].mistake != nil {
 			mistakes = append(mistakes, *found[i].mistake)
 			continue
@@ -169,7 +171,7 @@ func (v variable) show(text string, hide *strings.Replacer) string {
 	if v.secret {
 		return NewSecret(text).String()
 	}
-	if v.field == "BaseURL" || v.field == "WebhookForwardURL" {
+	if v.field == "BaseURL" || v.field == "StatusURL" || v.field == "WebhookForwardURL" {
 		text = withoutCredentials(text)
 	}
 	text = hide.Replace(text)
@@ -177,6 +179,13 @@ func (v variable) show(text string, hide *strings.Replacer) string {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
 	return text
+}
+
+// mark returns 16 bits of a digest: enough to see a change, and so few that one
+// in 65536 of all guesses at a secret has the same.
+func mark(name, text string) string {
+	sum := sha256.Sum256([]byte(name + "=" + text))
+	return hex.EncodeToString(sum[:2])
 }
 
 // newReplacer returns a Replacer that hides secrets, wherever they came to

@@ -131,6 +131,8 @@ func (c *Config) check(v variable, now time.Time) *valueError {
 		if _, err := maintenance.New(c.MaintenanceRules, c.MaintenanceDuration, now); err != nil {
 			return &valueError{wrong: "cannot be used: " + err.Error(), fix: "correct the rule or MAINTENANCE_DURATION, or write off"}
 		}
+	case "StatusURL":
+		return checkStatusURL(c.StatusURL)
 	case "HealthPath":
 		return checkHealthPath(c.HealthPath)
 	case "ListenAddr", "WebhookListenAddr":
@@ -322,6 +324,17 @@ func parseBaseURL(v string) (url.URL, error) {
 func checkSecret(s Secret) *valueError {
 	if strings.ContainsFunc(s.Reveal(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 		return &valueError{wrong: "contains a space or a control character", fix: "copy it again, on one line and with nothing around it"}
+	}
+	return nil
+}
+
+func checkStatusURL(v string) *valueError {
+	u, err := url.Parse(v)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return &valueError{wrong: "is not an address that starts with https:// or http://", fix: "write it like https://status.example.com"}
+	case u.User != nil:
+		return &valueError{wrong: "contains a user name or a password", fix: "remove what comes before the @, and the @: everybody who reads the board sees it"}
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/promtest"
@@ -239,17 +240,58 @@ func TestFailingProbeIsPostedAndEscalates(t *testing.T) {
 	}
 }
 
-// healthy waits until Prometheus knows that both probes pass: an outage that
-// begins sooner would be no change.
-func healthy(t *testing.T, c *chain) {
+// A window is opened by hand, Chatwoot fails in it, and is not back when it is
+// over.
+func TestNothingPagesInMaintenance(t *testing.T) {
+	t.Parallel()
+	c := start(t, func(*chatwootsim.Server) {}, "group_interval: 1m", "group_interval: 5s")
+	healthy(t, c)
+	w := app.MaintenanceWindow{Start: time.Now(), End: time.Now().Add(time.Hour), Reason: "upgrade"}
+	if _, err := app.StartMaintenance(t.Context(), c.daemon.Config, w, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	known(t, c, "chatwoot_sla:maintenance == 1")
+	c.daemon.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultDropConn})
+	known(t, c, "chatwoot_sla:outage_level == 2")
+	// Several evaluations later it would long have been told.
+	known(t, c, "count_over_time((chatwoot_sla:outage_level == 2)[2m:10s]) >= 4")
+	if told := titles(c.slack.Messages("incidents")); len(told) > 0 {
+		t.Errorf("in maintenance incidents was told %q", told)
+	}
+
+	over := time.Now()
+	if _, err := app.StopMaintenance(t.Context(), c.daemon.Config, 0, over); err != nil {
+		t.Fatal(err)
+	}
+	page := await(t, &c.slack.Inbox, "incidents", level2, 1)[0]
+	report := fmt.Sprintf("end of maintenance to Slack message: %.1f s, with a scrape every %v", page.At.Sub(over).Seconds(), interval)
+	fmt.Println(report)
+	t.Log(report)
+	if page.At.Before(over) || !strings.HasPrefix(page.Pretext, "<!here> ") {
+		t.Errorf("the page came at %v, and the window ended at %v: %+v", page.At, over, page)
+	}
+	complete(t, page)
+	await(t, &c.slack.Inbox, "incidents", "Maintenance is over, and Chatwoot is not back", 1)
+	await(t, &c.slack.Inbox, "incidents", "The checklist after maintenance failed: health", 1)
+}
+
+// known waits until an expression has a value.
+func known(t *testing.T, c *chain, expr string) {
 	t.Helper()
-	promtest.Await(t, limit, "both probes to pass", func() error {
-		v, err := c.prometheus.Query("count(chatwoot_sla_probe_success == 1) == 2")
+	promtest.Await(t, limit, expr, func() error {
+		v, err := c.prometheus.Query(expr)
 		if err == nil && len(v) == 0 {
 			err = errors.New("not yet")
 		}
 		return err
 	})
+}
+
+// healthy waits until Prometheus knows that both probes pass: an outage that
+// begins sooner would be no change.
+func healthy(t *testing.T, c *chain) {
+	t.Helper()
+	known(t, c, "count(chatwoot_sla_probe_success == 1) == 2")
 }
 
 // silenced returns an error unless each of the alerts fires, and another one
@@ -284,6 +326,9 @@ func TestEveryRuleReturnsData(t *testing.T) {
 		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "") // a job that waits: nobody listens at the other service
+	// Without an incident there is nothing to say of when it began.
+	d.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")
+	d.Sim.Inject(chatwootsim.Fault{Path: "/api/v1/profile", Kind: chatwootsim.FaultStatus})
 	p := promtest.StartWatching(t, promtest.Watch{
 		Target: d.URL, Every: time.Second, Rules: filepath.Join(promtest.Root(t), "alerts", "rules.yml"),
 	})

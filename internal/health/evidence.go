@@ -29,6 +29,19 @@ const (
 	dayFormat     = "2006-01-02"
 )
 
+// Where other evidence of operations lies below the artifacts folder. It is
+// pruned with the rest.
+const (
+	IncidentFolder  = "ops/incidents"
+	ChecklistFolder = "ops/checklists"
+)
+
+// DatedName returns the name of a file of a kind (one word) that is about an
+// instant.
+func DatedName(kind string, at time.Time) string {
+	return kind + "-" + at.UTC().Format(checkStamp) + checkSuffix
+}
+
 // Kinds of evidence, as the "kind" label carries them.
 const (
 	kindCheck = "health_check"
@@ -142,6 +155,42 @@ func (e *Evidence) WriteDaily(day, name string, write func(io.Writer) error) err
 	return nil
 }
 
+// Replace writes a file at a path below the folder, in the place of one that is
+// there already. It appears whole or not at all.
+func (e *Evidence) Replace(name string, write func(io.Writer) error) error {
+	var body bytes.Buffer
+	if err := write(&body); err != nil {
+		return err
+	}
+	folder, what := path.Dir(name), "write "+path.Base(name)
+	if err := os.MkdirAll(e.dir, 0o750); err != nil {
+		return e.advise(what, folder, err)
+	}
+	root, err := os.OpenRoot(e.dir)
+	if err != nil {
+		return e.advise(what, folder, err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll(folder, 0o750); err != nil {
+		return e.advise(what, folder, err)
+	}
+	if tmp, err := root.Lstat(temporaryName(name)); err == nil && e.now().Sub(tmp.ModTime()) > abandoned {
+		_ = root.Remove(temporaryName(name)) // if it stays, the next line says so
+	}
+	err = writeTemporary(root, temporaryName(name), body.Bytes())
+	if err == nil {
+		if err = root.Rename(temporaryName(name), name); err != nil {
+			_ = root.Remove(temporaryName(name))
+		} else {
+			err = syncFolder(root, folder)
+		}
+	}
+	if err != nil {
+		return e.advise(what, folder, err)
+	}
+	return nil
+}
+
 // writeCheckFile returns the base name of the file.
 //
 // A writer owns a name while it holds the hidden temporary file of that name,
@@ -174,8 +223,7 @@ func writeCheckFile(root *os.Root, r Report) (string, error) {
 // writeNew returns fs.ErrExist when the name is taken or being written.
 func writeNew(root *os.Root, name string, body []byte) (err error) {
 	tmp := temporaryName(name)
-	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
+	if err := writeTemporary(root, tmp, body); err != nil {
 		return err
 	}
 	defer func() {
@@ -183,16 +231,6 @@ func writeNew(root *os.Root, name string, body []byte) (err error) {
 			_ = root.Remove(tmp)
 		}
 	}()
-	_, err = f.Write(body)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
 	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
 			err = fs.ErrExist
@@ -203,6 +241,26 @@ func writeNew(root *os.Root, name string, body []byte) (err error) {
 		return err
 	}
 	return syncFolder(root, path.Dir(name))
+}
+
+// writeTemporary writes a file that must not be there, and leaves none behind
+// if it fails.
+func writeTemporary(root *os.Root, tmp string, body []byte) error {
+	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(body)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = root.Remove(tmp)
+	}
+	return err
 }
 
 func temporaryName(name string) string {
@@ -314,6 +372,13 @@ func (e *Evidence) Prune() (int, error) {
 	if checkErr != nil {
 		checkErr = e.advise("prune evidence", checkFolder, checkErr)
 	}
+	for _, folder := range []string{IncidentFolder, ChecklistFolder} {
+		removed, err := pruneDated(root, folder, cutoff)
+		checks += removed
+		if err != nil {
+			checkErr = errors.Join(checkErr, e.advise("prune evidence", folder, err))
+		}
+	}
 	logs, logErr := pruneDays(root, cutoff)
 	if logErr != nil {
 		logErr = e.advise("prune evidence", supportFolder, logErr)
@@ -329,6 +394,24 @@ func pruneChecks(root *os.Root, cutoff time.Time) (removed int, err error) {
 			continue
 		}
 		if rmErr := removeFile(root, path.Join(checkFolder, entry.Name())); rmErr != nil {
+			err = errors.Join(err, rmErr)
+			continue
+		}
+		removed++
+	}
+	return removed, err
+}
+
+// pruneDated removes files whose names end in a DatedName.
+func pruneDated(root *os.Root, folder string, cutoff time.Time) (removed int, err error) {
+	entries, err := listRealFolder(root, folder)
+	for _, entry := range entries {
+		_, stamp, _ := strings.Cut(strings.TrimSuffix(entry.Name(), checkSuffix), "-")
+		at, parseErr := time.Parse(checkStamp, stamp)
+		if parseErr != nil || !entry.Type().IsRegular() || !at.Before(cutoff) {
+			continue
+		}
+		if rmErr := removeFile(root, path.Join(folder, entry.Name())); rmErr != nil {
 			err = errors.Join(err, rmErr)
 			continue
 		}

@@ -93,6 +93,12 @@ func (r Result) ailing() string {
 	return strings.Join(bad, ", ")
 }
 
+// Advise says what to do about an outcome, as if a probe of that name had come
+// to it. It is empty on success.
+func Advise(probe string, o Outcome) string {
+	return Result{Probe: probe, Status: o.Status, Detail: o.Detail, Reason: o.reason()}.Advice()
+}
+
 // Advice says what to do about a failed result. It is empty on success.
 func (r Result) Advice() string {
 	switch r.Reason {

@@ -90,6 +90,47 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// Berlin: clocks go from 02:00 to 03:00 on 29 March 2026, and from 03:00 to
+// 02:00 on 25 October. New York: on 8 March, and on 1 November.
+func TestRulesOfAZone(t *testing.T) {
+	tests := []struct {
+		name, text string
+		from       string
+		want       []string // UTC
+	}{
+		{"the hour of the zone stays, that of UTC moves", "TZID=Europe/Berlin;FREQ=WEEKLY;BYDAY=SU;BYHOUR=4", "2026-03-20 00:00", []string{"2026-03-22 03:00", "2026-03-29 02:00", "2026-04-05 02:00"}},
+		{"and back", "TZID=Europe/Berlin;FREQ=WEEKLY;BYDAY=SU;BYHOUR=4", "2026-10-16 00:00", []string{"2026-10-18 02:00", "2026-10-25 03:00", "2026-11-01 03:00"}},
+		{"a time that is skipped comes an hour later", "TZID=Europe/Berlin;FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "2026-03-28 00:00", []string{"2026-03-28 01:30", "2026-03-29 01:30", "2026-03-30 00:30"}},
+		{"west of Greenwich, too", "TZID=America/New_York;FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "2026-03-07 00:00", []string{"2026-03-07 07:30", "2026-03-08 07:30", "2026-03-09 06:30"}},
+		{"a time that comes twice is the first", "TZID=Europe/Berlin;FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "2026-10-24 00:00", []string{"2026-10-24 00:30", "2026-10-25 00:30", "2026-10-26 01:30"}},
+		{"west of Greenwich, too, and once", "TZID=America/New_York;FREQ=DAILY;BYHOUR=1;BYMINUTE=30", "2026-10-31 00:00", []string{"2026-10-31 05:30", "2026-11-01 05:30", "2026-11-02 06:30"}},
+		{"the last day of the zone's month", "TZID=Pacific/Auckland;FREQ=MONTHLY;BYMONTHDAY=-1;BYHOUR=1", "2026-02-01 00:00", []string{"2026-02-27 12:00", "2026-03-30 12:00", "2026-04-29 13:00"}},
+		{"what is left open is midnight in the zone", "tzid=Asia/Kolkata;freq=daily", "2026-03-02 00:00", []string{"2026-03-02 18:30"}},
+		{"DTSTART is in the zone", "DTSTART=20260303T220000;TZID=America/New_York;FREQ=WEEKLY;INTERVAL=2", "2026-03-02 00:00", []string{"2026-03-04 03:00", "2026-03-18 02:00"}},
+		{"unless it is in UTC", "DTSTART=20260304T030000Z;TZID=America/New_York;FREQ=WEEKLY;INTERVAL=2", "2026-03-02 00:00", []string{"2026-03-04 03:00", "2026-03-18 02:00"}},
+		{"UNTIL is part of it", "TZID=Europe/Berlin;FREQ=DAILY;BYHOUR=4;UNTIL=20260329T020000Z", "2026-03-28 00:00", []string{"2026-03-28 03:00", "2026-03-29 02:00", ""}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := schedule(t, tt.text, time.Hour)
+			at := instant(t, tt.from)
+			for _, want := range tt.want {
+				w, ok := s.Next(at)
+				if want == "" {
+					if ok {
+						t.Errorf("after the last window comes %v", w)
+					}
+					return
+				}
+				if !ok || !w.Start.Equal(instant(t, want)) || w.Start.Location() != time.UTC {
+					t.Fatalf("after %v comes %v (%v), want %s", at, w.Start, ok, want)
+				}
+				at = w.Start
+			}
+		})
+	}
+}
+
 func TestRulesThatEnd(t *testing.T) {
 	for name, text := range map[string]string{
 		"after a number of times":            "DTSTART=20260303T220000Z;FREQ=DAILY;COUNT=2",
@@ -126,26 +167,34 @@ func TestEdgesOfAWindow(t *testing.T) {
 	}
 }
 
-func TestWindowsThatOverlapOrTouchAreOne(t *testing.T) {
-	s := schedule(t, "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 | FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 | FREQ=WEEKLY;BYDAY=TU;BYHOUR=5 | FREQ=WEEKLY;BYDAY=TU;BYHOUR=9", 2*time.Hour)
-	got := s.Between(instant(t, "2026-03-03 06:59"), instant(t, "2026-03-10 02:01"))
+func TestWindowsThatTouchAreOne(t *testing.T) {
+	s := schedule(t, "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 | FREQ=WEEKLY;BYDAY=TU;BYHOUR=4 | FREQ=WEEKLY;BYDAY=TU;BYHOUR=9", 2*time.Hour)
+	got := s.Between(instant(t, "2026-03-03 05:59"), instant(t, "2026-03-10 02:01"))
 	want := []maintenance.Window{
-		{Start: instant(t, "2026-03-03 02:00"), End: instant(t, "2026-03-03 07:00")},
+		{Start: instant(t, "2026-03-03 02:00"), End: instant(t, "2026-03-03 06:00")},
 		{Start: instant(t, "2026-03-03 09:00"), End: instant(t, "2026-03-03 11:00")},
-		{Start: instant(t, "2026-03-10 02:00"), End: instant(t, "2026-03-10 07:00")},
+		{Start: instant(t, "2026-03-10 02:00"), End: instant(t, "2026-03-10 06:00")},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("windows %v, want %v", got, want)
 	}
-	if got := s.Between(instant(t, "2026-03-03 07:00"), instant(t, "2026-03-03 09:00")); len(got) != 0 {
+	if got := s.Between(instant(t, "2026-03-03 06:00"), instant(t, "2026-03-03 09:00")); len(got) != 0 {
 		t.Errorf("windows %v between two, want none", got)
+	}
+	for at, want := range map[string]string{"2026-03-03 05:59": "2026-02-24 11:00", "2026-03-03 06:00": "2026-03-03 06:00", "2026-03-03 10:00": "2026-03-03 06:00"} {
+		if w, ok := s.Ended(instant(t, at)); !ok || !w.End.Equal(instant(t, want)) {
+			t.Errorf("at %s the last window to end is %v, want one that ended at %s", at, w, want)
+		}
+	}
+	if w, ok := s.Ended(instant(t, "2023-12-31 00:00")); ok {
+		t.Errorf("before the first window, %v has ended", w)
 	}
 }
 
 // A Schedule reads its rules as far as it is asked, so the order of questions
 // must not matter.
 func TestAnswersDoNotDependOnTheOrderOfQuestions(t *testing.T) {
-	const text = monthly + "|FREQ=WEEKLY;BYDAY=TU;BYHOUR=3|FREQ=DAILY;INTERVAL=5;BYHOUR=1,20"
+	const text = monthly + "|FREQ=WEEKLY;BYDAY=TU;BYHOUR=4|FREQ=DAILY;INTERVAL=5;BYHOUR=6,20"
 	shared := schedule(t, text, 2*time.Hour)
 	var wg sync.WaitGroup
 	for seed := range uint64(4) {
@@ -217,6 +266,15 @@ func TestRefusals(t *testing.T) {
 		{"windows as long as their period", "FREQ=DAILY;BYHOUR=2", 24 * time.Hour, "have no time between them"},
 		{"windows that overlap now and then", "FREQ=MONTHLY;BYMONTHDAY=1,31", 30 * time.Hour, "begins a window at 2024-01-31 00:00:00 UTC and the next at 2024-02-01 00:00:00 UTC"},
 		{"windows of no length", monthly, 0, "over before they begin"},
+		{
+			"rules that overlap", "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2|FREQ=WEEKLY;BYDAY=TU;BYHOUR=3", 2 * time.Hour,
+			"FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 begins a window at 2026-03-03 03:00:00 UTC, before that of FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 at 2026-03-03 02:00:00 UTC is over",
+		},
+		{"rules that overlap once in years", monthly + "|FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=8;BYHOUR=3", 2 * time.Hour, "2031-04-08 03:00:00 UTC, before that of"},
+		{"the same rule twice", monthly + "|" + monthly, 2 * time.Hour, "before that of"},
+		{"an unknown zone", "TZID=Europe/Berlyn;FREQ=DAILY", time.Hour, "TZID=Europe/Berlyn is no time zone; write a name"},
+		{"the zone of whatever machine", "TZID=Local;FREQ=DAILY", time.Hour, "TZID=Local is no time zone"},
+		{"no zone", "TZID=;FREQ=DAILY", time.Hour, "TZID has no value"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

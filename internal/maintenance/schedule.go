@@ -2,6 +2,7 @@ package maintenance
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -10,8 +11,8 @@ import (
 // Window is a time of maintenance, from Start up to and without End, in UTC.
 type Window struct{ Start, End time.Time }
 
-// Schedule is what is planned. Windows of different rules that overlap or
-// touch are one. A nil Schedule is empty. It is safe for concurrent use.
+// Schedule is what is planned. Windows of different rules that touch are one. A
+// nil Schedule is empty. It is safe for concurrent use.
 type Schedule struct {
 	duration time.Duration
 
@@ -27,8 +28,8 @@ type source struct {
 }
 
 // New returns the windows of the given length that the rules open. It refuses
-// a rule that opens none after now, and one whose windows are not over before
-// the next begins. The error says why.
+// a rule that opens none after now, one whose windows are not over before the
+// next begins, and rules whose windows overlap. The error says why.
 func New(rules Rules, duration time.Duration, now time.Time) (*Schedule, error) {
 	if duration <= 0 {
 		return nil, fmt.Errorf("windows of %v are over before they begin", duration)
@@ -42,7 +43,41 @@ func New(rules Rules, duration time.Duration, now time.Time) (*Schedule, error) 
 		src.start, _ = src.next()
 		s.sources = append(s.sources, src)
 	}
-	return s, nil
+	return s, rules.overlap(duration, now)
+}
+
+// overlap says which windows of different rules would be under way at once, in
+// the years that anybody plans for.
+func (r Rules) overlap(duration time.Duration, now time.Time) error {
+	const (
+		years = 10
+		most  = 10_000 // starts of each rule
+	)
+	if len(r.list) < 2 {
+		return nil
+	}
+	type begun struct {
+		at   time.Time
+		rule string
+	}
+	var all []begun
+	for _, each := range r.list {
+		next, n := each.starts(), 0
+		for start, ok := next(); ok && n < most && start.Before(now.AddDate(years, 0, 0)); start, ok = next() {
+			if start.Add(duration).After(now) {
+				all = append(all, begun{start, each.text})
+				n++
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b begun) int { return a.at.Compare(b.at) })
+	for i := 1; i < len(all); i++ {
+		if first, second := all[i-1], all[i]; second.at.Before(first.at.Add(duration)) {
+			return fmt.Errorf("%s begins a window at %s, before that of %s at %s is over",
+				second.rule, written(second.at), first.rule, written(first.at))
+		}
+	}
+	return nil
 }
 
 // check says why r cannot be used with windows of that length.
@@ -97,6 +132,21 @@ func (s *Schedule) Between(since, until time.Time) []Window {
 		list = append(list, w)
 	}
 	return list
+}
+
+// Ended returns the last window that ended at t or before.
+func (s *Schedule) Ended(t time.Time) (w Window, ok bool) {
+	if s == nil {
+		return Window{}, false
+	}
+	s.Ending(t) // reads as far as t
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := sort.Search(len(s.windows), func(i int) bool { return s.windows[i].End.After(t) })
+	if i == 0 {
+		return Window{}, false
+	}
+	return s.windows[i-1], true
 }
 
 // Ending returns the first window that ends after t: the one that t lies in,

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/hotdash/chatwoot-sla/internal/incident"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 	"github.com/hotdash/chatwoot-sla/internal/metrics"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
@@ -135,30 +138,65 @@ func TestALevelChangesInTheSecondItShould(t *testing.T) {
 	}
 }
 
-func TestMaintenance(t *testing.T) {
-	var now time.Time
-	start := t0.Add(time.Hour)
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(metrics.NewMaintenance(metrics.MaintenanceOptions{
-		Active: func(at time.Time) bool { return !at.Before(start) },
-		Next:   func(at time.Time) (time.Time, bool) { return start, at.Before(start) },
-		Now:    func() time.Time { return now },
-	}))
-	const (
-		active = `
-# HELP chatwoot_sla_maintenance_active 1 during planned maintenance, otherwise 0.
-# TYPE chatwoot_sla_maintenance_active gauge
-chatwoot_sla_maintenance_active `
-		next = `
-# HELP chatwoot_sla_maintenance_next_start_timestamp_seconds When the next planned maintenance starts; during one, the next after it. Absent when none is planned.
-# TYPE chatwoot_sla_maintenance_next_start_timestamp_seconds gauge
-chatwoot_sla_maintenance_next_start_timestamp_seconds 1.7724456e+09
-`
+// One window is over, one is under way and one is to come, as t0 goes by.
+func TestOperations(t *testing.T) {
+	window := func(from, to time.Duration) maintenance.Window {
+		return maintenance.Window{Start: t0.Add(from), End: t0.Add(to)}
+	}
+	var (
+		now   time.Time
+		known bool
+		under incident.Incident
 	)
-	for at, want := range map[time.Time]string{t0: active + "0" + next, start: active + "1\n"} {
-		now = at
-		if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
-			t.Errorf("at %v: %v", at, err)
+	plan := maintenance.NewPlan(nil, []maintenance.Window{window(-2*time.Hour, -time.Hour), window(time.Hour, 2*time.Hour)})
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(metrics.NewOperations(metrics.OperationsOptions{
+		Plan:           func() (maintenance.Plan, bool) { return plan, known },
+		Notice:         72 * time.Hour,
+		Incident:       func() incident.Incident { return under },
+		Failed:         func() []string { return []string{"health"} },
+		ChecklistItems: []string{"health", "changes"},
+		Now:            func() time.Time { return now },
+	}))
+	tests := []struct {
+		name  string
+		at    time.Time
+		known bool
+		under incident.Incident
+		want  map[string]float64
+	}{
+		{"before all windows are known", t0, false, incident.Incident{}, map[string]float64{"maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
+		{"between two", t0, true, incident.Incident{}, map[string]float64{"maintenance_active": 0, "maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
+		{"in one, whatever else may be known", t0.Add(time.Hour), false, incident.Incident{}, map[string]float64{"maintenance_active": 1, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
+		{"after the last, with what has overrun it", t0.Add(2 * time.Hour), true, incident.Incident{Started: t0.Add(2 * time.Hour), Level: incident.Down, Overran: true}, map[string]float64{
+			"maintenance_active": 0, "maintenance_last_start": 3600, "maintenance_last_end": 7200, "maintenance_overrun": 1, "incident_active2": 1, "incident_start": 7200,
+		}},
+		{"with an incident that is over", t0, true, incident.Incident{Started: t0, Ended: t0, Level: incident.Webhooks, Overran: true}, map[string]float64{"maintenance_active": 0, "maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
+	}
+	for _, tt := range tests {
+		now, known, under = tt.at, tt.known, tt.under
+		want := map[string]float64{"maintenance_notice_seconds": 72 * 3600, "maintenance_overrun": 0, "incident_active1": 0, "incident_active2": 0, "incident_active3": 0, "checklist_failedhealth": 1, "checklist_failedchanges": 0}
+		maps.Copy(want, tt.want)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			name, instant := strings.CutSuffix(strings.TrimPrefix(f.GetName(), "chatwoot_sla_"), "_timestamp_seconds")
+			for _, m := range f.GetMetric() {
+				v, label := m.GetGauge().GetValue(), ""
+				if instant {
+					v -= float64(t0.Unix())
+				}
+				for _, l := range m.GetLabel() {
+					label = l.GetValue()
+				}
+				got[name+label] = v
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s:\ngot  %v\nwant %v", tt.name, got, want)
 		}
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {

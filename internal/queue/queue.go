@@ -57,6 +57,7 @@ const (
 	softStop = 5 * time.Second
 
 	logInterval = time.Minute // between lines of River's that say the same
+	idleQueue   = "idle"      // no stage's
 )
 
 // Engine says which database holds the jobs.
@@ -235,16 +236,16 @@ func (q *Queue) Run(ctx context.Context, db *sql.DB) error {
 			return err
 		}
 	}
-	queues := make(map[string]river.QueueConfig, len(q.stages))
-	for _, s := range q.stages {
-		queues[s.Name] = river.QueueConfig{MaxWorkers: s.Workers}
-	}
 	fetchInterval := fetchSQLite
 	if q.engine.Postgres {
 		fetchInterval = fetchPostgres
 	}
 	client, err := river.NewClient(q.engine.driver(db), &river.Config{
-		Schema: q.engine.schema(), Logger: q.slog(), Workers: q.handlers.workers, Queues: queues,
+		Schema: q.engine.schema(), Logger: q.slog(), Workers: q.handlers.workers,
+		// A client needs a queue to start, and one that is taken away while it
+		// starts keeps it from ever stopping. This one stays and is empty; the
+		// stages' own come and go.
+		Queues:        map[string]river.QueueConfig{idleQueue: {MaxWorkers: 1, FetchCooldown: time.Minute, FetchPollInterval: time.Hour}},
 		FetchCooldown: fetchInterval, FetchPollInterval: fetchInterval, PollOnly: true,
 		JobTimeout: jobTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: riverAttempts,
 		RetryPolicy:                 backOff{},

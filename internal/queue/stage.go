@@ -101,18 +101,18 @@ func (s *stage) wanted(paused bool, now time.Time) int {
 func (q *Queue) control(ctx context.Context, client *river.Client[*sql.Tx]) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for _, s := range q.stages { // a client that starts fetches for all of them
-		s.working, s.closing = s.Workers, false
+	for _, s := range q.stages { // a client that starts fetches for none of them
+		s.working, s.closing = 0, false
 	}
 	for {
+		for _, s := range q.stages {
+			q.adjust(ctx, client, s)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-q.changed:
 		case <-tick.C:
-		}
-		for _, s := range q.stages {
-			q.adjust(ctx, client, s)
 		}
 	}
 }

@@ -17,8 +17,11 @@ const (
 	opStateWrite  = "state_write"
 	opBackup      = "backup"
 
-	opWebhookRead  = "webhook_read"
-	opWebhookWrite = "webhook_write"
+	opWebhookRead   = "webhook_read"
+	opWebhookWrite  = "webhook_write"
+	opMaintenance   = "maintenance" // windows opened by hand, and checklists
+	opIncidentRead  = "incident_read"
+	opIncidentWrite = "incident_write"
 )
 
 // newErrors returns the counter of a registry: a database that could not be
@@ -31,6 +34,7 @@ func newErrors(reg prometheus.Registerer) *prometheus.CounterVec {
 	for _, op := range []string{
 		opOpen, opLedgerRead, opLedgerWrite, opProbeRead, opProbeWrite, opStateRead, opStateWrite, opBackup,
 		opWebhookRead, opWebhookWrite,
+		opMaintenance, opIncidentRead, opIncidentWrite,
 	} {
 		errs.WithLabelValues(op)
 	}

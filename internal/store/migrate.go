@@ -96,7 +96,7 @@ func (r *Reader) checkSchema(ctx context.Context) error {
 	found, ours, err := r.versions(ctx)
 	switch {
 	case err != nil && r.engine.noTable(err):
-		return fmt.Errorf("%w: it holds none of our tables; start the daemon once, or name the database that it uses", errNoDatabase)
+		return fmt.Errorf("%w: it holds none of our tables; start the daemon once, or name the database that it uses", ErrNoDatabase)
 	case err != nil:
 		return err
 	case found > ours:
@@ -107,5 +107,5 @@ func (r *Reader) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-// errNoDatabase says that there is nothing to read yet.
-var errNoDatabase = errors.New("there is no database yet")
+// ErrNoDatabase says that there is nothing to read yet.
+var ErrNoDatabase = errors.New("there is no database yet")

@@ -78,7 +78,7 @@ func (r *Reader) openSQLite(dir string) error {
 	name := filepath.Join(dir, databaseFile)
 	r.engine = sqliteEngine{name}
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s does not exist; start the daemon once, or set DATA_DIR to the folder that it uses", errNoDatabase, name)
+		return fmt.Errorf("%w: %s does not exist; start the daemon once, or set DATA_DIR to the folder that it uses", ErrNoDatabase, name)
 	} else if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func guarded(t *testing.T, now func() time.Time, tokens ...web.Token) *httptest.
 	say := func(w http.ResponseWriter, _ *http.Request, by string) { _, _ = io.WriteString(w, "by "+by) }
 	h, err := web.New(web.Options{
 		State: fresh, ConversationURL: func(int64) string { return "" }, Metrics: http.NotFoundHandler(),
-		Report: emptyReport, ReportZone: time.UTC,
+		Report: emptyReport, ReportZone: time.UTC, Incidents: noIncidents,
 		Tokens: tokens, Hosts: []string{"sla.example.com"}, Now: now,
 		Protected: map[string]web.Protected{"GET /api/v1/secrets": say, "POST /api/v1/secrets/{id}": say},
 	})

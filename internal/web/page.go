@@ -36,6 +36,9 @@ type pageData struct {
 	Paused  string // the inboxes whose clocks stand still now
 	SignIn  bool   // there is somebody who could
 	By      string // who has; empty: nobody
+
+	InMaintenance, NextMaintenance string // when; empty: there is none, or it is far
+	IncidentFor                    string // how long it has lasted
 }
 
 type cell struct {
@@ -70,6 +73,15 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) {
 func (s *server) pageData(st State) pageData {
 	d := pageData{statusDoc: s.statusDoc(st), State: st.picture(), Names: s.ShowNames}
 	d.Promise, d.Paused = d.statusDoc.promise(), d.statusDoc.paused()
+	if m := st.Maintenance; !m.Start.IsZero() {
+		d.InMaintenance = span(m.Start, m.End, st.Now)
+	}
+	if m := st.Maintenance; m.Announced {
+		d.NextMaintenance = span(m.NextStart, m.NextEnd, st.Now)
+	}
+	if st.Incident.Open() {
+		d.IncidentFor = short(st.Incident.Duration(st.Now))
+	}
 	for _, p := range st.Probes {
 		d.Probes = append(d.Probes, probeLine(p, st.Now))
 	}

@@ -31,6 +31,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/report"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
@@ -49,6 +50,10 @@ type State struct {
 	Partial    bool   // the token's user does not see every conversation
 	Inboxes    map[int64]string
 	Probes     []Probe
+
+	Maintenance Maintenance
+	Incident    incident.Incident // zero or over: none is under way
+	StatusURL   string            // of Chatwoot's status page; empty: unknown
 }
 
 // Probe is how one health probe stands.
@@ -63,7 +68,7 @@ type Probe struct {
 	Error    string // of the last answer; empty: it was good
 }
 
-// Options configures New. All fields up to ReportZone are required.
+// Options configures New. All fields up to Incidents are required.
 type Options struct {
 	State           func() State
 	ConversationURL func(id int64) string
@@ -74,6 +79,9 @@ type Options struct {
 	// ReportZone.
 	Report     func(context.Context, report.Period, report.Format, io.Writer) error
 	ReportZone *time.Location
+
+	// Incidents returns the newest, the last one first.
+	Incidents func(ctx context.Context, limit int) ([]incident.Incident, error)
 
 	// Tokens are who may use what is protected, Hosts the names under which
 	// they may sign in, and Protected what other parts want to have protected.
@@ -96,8 +104,8 @@ type server struct {
 
 // New returns the handler of the main listener.
 func New(o Options) (http.Handler, error) {
-	if o.State == nil || o.ConversationURL == nil || o.Metrics == nil || o.Report == nil || o.ReportZone == nil {
-		return nil, errors.New("web: state, conversation URL, metrics, report and its zone are required")
+	if o.State == nil || o.ConversationURL == nil || o.Metrics == nil || o.Report == nil || o.ReportZone == nil || o.Incidents == nil {
+		return nil, errors.New("web: state, conversation URL, metrics, report, its zone and incidents are required")
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -116,6 +124,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	mux.HandleFunc("GET /api/v1/conversations", s.conversations)
 	mux.HandleFunc("GET /api/v1/report", s.report)
+	mux.HandleFunc("GET /api/v1/incidents", s.incidents)
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /"+signInPath, s.access.signIn)
 	mux.HandleFunc("POST /"+signInPath, s.access.signIn)
@@ -176,6 +185,10 @@ type statusDoc struct {
 	Breach     *time.Time `json:"newest_breach"`
 	Inboxes    []inboxDoc `json:"inboxes"`
 	Probes     []probeDoc `json:"probes"`
+
+	Maintenance maintenanceDoc     `json:"maintenance"`
+	Incident    *incident.Document `json:"incident"`             // null: none is under way
+	StatusURL   string             `json:"status_url,omitempty"` // of Chatwoot's status page
 }
 
 type pictureDoc struct {
@@ -213,6 +226,11 @@ func (s *server) statusDoc(st State) statusDoc {
 		Now: st.Now, Version: s.Version, Account: st.Account, SLAMinutes: st.Promises.Default.Target.Minutes(),
 		Picture: pictureDoc{State: st.picture(), Incomplete: st.Incomplete, Partial: st.Partial, Problem: st.Problem},
 		Inboxes: []inboxDoc{}, Probes: []probeDoc{},
+		Maintenance: st.Maintenance.document(), StatusURL: st.StatusURL,
+	}
+	if st.Incident.Open() {
+		d := s.incidentDoc(st.Incident, st)
+		doc.Incident = &d
 	}
 	for _, p := range st.Probes {
 		d := probeDoc{Name: p.Name, LatencyMS: float64(p.Latency.Microseconds()) / 1000, Endpoint: p.Endpoint, Error: p.Error}

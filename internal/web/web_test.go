@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/calendar"
+	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/report"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 	"github.com/hotdash/chatwoot-sla/internal/web"
@@ -92,6 +93,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func noIncidents(context.Context, int) ([]incident.Incident, error) { return nil, nil }
+
 func serve(t *testing.T, names bool, state func() web.State) *httptest.Server {
 	t.Helper()
 	h, err := web.New(web.Options{
@@ -100,6 +103,7 @@ func serve(t *testing.T, names bool, state func() web.State) *httptest.Server {
 		Metrics:         http.NotFoundHandler(),
 		Report:          emptyReport,
 		ReportZone:      time.UTC,
+		Incidents:       noIncidents,
 		Version:         "test",
 		ShowNames:       names,
 	})

@@ -120,31 +120,40 @@ func (o RegisterOptions) warnings(ctx context.Context, r Registration) []Finding
 	if o.URL.Scheme == "http" && !isLoopback(o.URL.Hostname()) {
 		warn("the URL is plain http: what customers write crosses the network unencrypted", "put a proxy with TLS in front, and register its https address")
 	}
-	if o.isPrivate(ctx) && atLeast(r.Version, 4, 14) {
-		fix := "set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in the environment of Chatwoot's Sidekiq, or register a public address"
-		if strings.HasPrefix(r.Version, "4.14.0") {
-			fix = "4.14.0 has no way around it: upgrade to 4.14.1 and set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true for its Sidekiq, or register a public address"
-		}
-		warn(fmt.Sprintf("%s is a private address, and Chatwoot %s sends nothing to those: deliveries fail in its Sidekiq log, and nowhere else", o.URL.Hostname(), r.Version), fix)
+	if f, refused := Refused(ctx, o.URL, r.Version, o.Resolve); refused {
+		list = append(list, f)
 	}
 	return list
+}
+
+// Refused reports whether a Chatwoot of that version would send nothing to the
+// URL because its address is private, and what to do about it. Resolve is that
+// of RegisterOptions.
+func Refused(ctx context.Context, u *url.URL, version string, resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)) (Finding, bool) {
+	if !isPrivate(ctx, u.Hostname(), resolve) || !atLeast(version, 4, 14) {
+		return Finding{}, false
+	}
+	fix := "set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true in the environment of Chatwoot's Sidekiq, or register a public address"
+	if strings.HasPrefix(version, "4.14.0") {
+		fix = "4.14.0 has no way around it: upgrade to 4.14.1 and set SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true for its Sidekiq, or register a public address"
+	}
+	return Finding{fmt.Sprintf("%s is a private address, and Chatwoot %s sends nothing to those: deliveries fail in its Sidekiq log, and nowhere else", u.Hostname(), version), fix}, true
 }
 
 // isPrivate reports whether Chatwoot would refuse the host: it has addresses,
 // and none of them is public. It is looked up from here, which is most often
 // how Chatwoot sees it too.
-func (o RegisterOptions) isPrivate(ctx context.Context) bool {
-	host := o.URL.Hostname()
+func isPrivate(ctx context.Context, host string, resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return !isPublic(addr)
 	}
 	if isLoopback(host) {
 		return true
 	}
-	if o.Resolve == nil {
+	if resolve == nil {
 		return false
 	}
-	addrs, err := o.Resolve(ctx, "ip", host)
+	addrs, err := resolve(ctx, "ip", host)
 	return err == nil && len(addrs) > 0 && !slices.ContainsFunc(addrs, isPublic)
 }
 

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+)
+
+// The commands beside a daemon that has the database.
+func TestOperationsBesideTheDaemon(t *testing.T) {
+	sim := chatwootsim.New(chatwootsim.Options{Token: testToken, AccountID: testAccount, NoThrottle: true})
+	defer sim.Close()
+	s := httptest.NewServer(sim)
+	defer s.Close()
+	dir := t.TempDir()
+	env := append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "HEALTH_INTERVAL=10s", "POLL_INTERVAL=5s", "MAINTENANCE_RRULE=off")
+	daemon := self(t, dir, env, "serve")
+	stderr, err := daemon.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+	}()
+	log := bufio.NewScanner(stderr)
+	address := started(t, log)
+	go func() { // or the daemon could not write its log any more
+		for log.Scan() {
+		}
+	}()
+	await := func(path, want string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(body(t, address+path), want); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not come to contain %q:\n%s", path, want, body(t, address+path))
+			}
+		}
+	}
+	run := func(want string, args ...string) {
+		t.Helper()
+		out, err := self(t, dir, env, args...).CombinedOutput()
+		if _, failed := err.(*exec.ExitError); err != nil && !failed || !strings.Contains(string(out), want) { //nolint:errorlint // exec returns it as it is
+			t.Errorf("%q: %v, and %q is missing in:\n%s", args, err, want, out)
+		}
+	}
+	await("/metrics", "chatwoot_sla_maintenance_active 0")
+	run("there has been no incident yet", "incident")
+	run("Maintenance 1: ", "maintenance", "start", "--for", "2h", "--reason", "upgrade, then reboot")
+	await("/metrics", "chatwoot_sla_maintenance_active 1")
+	await("/", "upgrade, then reboot")
+	run("under way  upgrade, then reboot", "maintenance", "list")
+	run("Stopped maintenance 1: ", "maintenance", "stop")
+	await("/metrics", "chatwoot_sla_maintenance_active 0")
+	run("no maintenance is under way", "maintenance", "stop")
+
+	await("/metrics", `chatwoot_sla_probe_success{probe="rails_health"} 1`)
+	sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	await("/metrics", `chatwoot_sla_incident_active{level="2"} 1`)
+	run("Added to incident 1.", "incident", "note", "--action", "restarted Puma, then Sidekiq", "--next", "roll back")
+	run("**Subject**: Chatwoot Health Check Failure - Level 2\n\n**Status**: ONGOING\n", "incident", "--output", "markdown")
+	run("3. restarted Puma, then Sidekiq\n", "incident", "1")
+	run("platform health, authenticated API", "incident", "list")
+	run(`"schema": "chatwoot-sla/incident/v1"`, "incident", "--output", "json")
+	run("there is no incident 9; chatwoot-sla incident list shows", "incident", "9")
+	run("✗ Full health check: exit code 4", "checklist")
+	run("✓ SLA monitoring active", "checklist")
+	run("✓ Database: SQLite", "doctor")
+}
