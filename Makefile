@@ -41,8 +41,8 @@ test-newest: deps ## Test alerting on Prometheus 3 and Alertmanager 0.31
 	go build -C tools/alertmanager -trimpath -o '$(CURDIR)/bin/newest/' tool
 	PROMTEST_PROGRAMS='$(CURDIR)/bin/newest' go test -count=1 ./alerts/... ./dashboards/... ./deploy/... ./internal/e2e/...
 
-soak: deps ## Kill the daemon twenty times, and hold its ledger to what happened
-	go test -race -count=1 -timeout 30m -v ./internal/soak -kills 20
+soak: deps ## Kill the daemon fifty times, and hold what it kept and did to what happened
+	go test -race -count=1 -timeout 60m -v ./internal/soak -kills 50
 
 bench: ## Measure what is promised about speed and memory
 	go run ./internal/bench -write docs/benchmarks.md

@@ -1,5 +1,5 @@
 // Package soak kills the daemon at any moment, again and again, and holds what
-// it has kept to what really happened.
+// it has kept and done to what really happened.
 package soak
 
 import (
@@ -28,7 +28,9 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/ledger/ledgertest"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/store"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 var (
@@ -62,7 +64,7 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	status := m.Run()
+	status := pgtest.Main(m)
 	if name, err := binary(); err == nil {
 		os.RemoveAll(filepath.Dir(name))
 	}
@@ -146,17 +148,18 @@ func (h *helpdesk) hurry(rng *rand.Rand, until time.Time) {
 
 // daemon is a process of the built binary.
 type daemon struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	url   string
-	ended chan struct{}
+	t        *testing.T
+	cmd      *exec.Cmd
+	url      string
+	webhooks string // the address at which they are received
+	ended    chan struct{}
 
 	mu  sync.Mutex
 	log bytes.Buffer
 }
 
 // start runs "chatwoot-sla serve" on a folder, until it listens.
-func start(t *testing.T, h *helpdesk, dir string) *daemon {
+func start(t *testing.T, chatwoot, dir string, settings ...string) *daemon {
 	t.Helper()
 	name, err := binary()
 	if err != nil {
@@ -165,7 +168,7 @@ func start(t *testing.T, h *helpdesk, dir string) *daemon {
 	d := &daemon{t: t, ended: make(chan struct{})}
 	d.cmd = exec.Command(name, "serve")
 	d.cmd.Dir = dir
-	d.cmd.Env = environ(h, dir)
+	d.cmd.Env = append(environ(chatwoot, dir), settings...)
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -179,10 +182,10 @@ func start(t *testing.T, h *helpdesk, dir string) *daemon {
 		_ = d.cmd.Wait() // killed
 	}()
 	t.Cleanup(d.kill)
-	listening := regexp.MustCompile(`"listening":"([^"]+)"`)
+	listening := regexp.MustCompile(`"listening":"([^"]+)","webhooks":"([^"]+)"`)
 	await(t, "the daemon to listen", func() error {
 		if m := listening.FindStringSubmatch(d.said()); m != nil {
-			d.url = "http://" + m[1]
+			d.url, d.webhooks = "http://"+m[1], "http://"+m[2]+webhook.Path
 			return nil
 		}
 		select {
@@ -195,9 +198,9 @@ func start(t *testing.T, h *helpdesk, dir string) *daemon {
 	return d
 }
 
-func environ(h *helpdesk, dir string) []string {
+func environ(chatwoot, dir string) []string {
 	return []string{
-		"CHATWOOT_BASE_URL=" + h.url, "CHATWOOT_TOKEN=" + chatwootsim.DemoToken,
+		"CHATWOOT_BASE_URL=" + chatwoot, "CHATWOOT_TOKEN=" + chatwootsim.DemoToken,
 		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID), "CHATWOOT_REQUESTS_PER_MINUTE=3000",
 		"CHATWOOT_SLA_MINUTES=1", "SLA_WARNING_MINUTES=2", "SLA_URGENT_MINUTES=1",
 		"POLL_INTERVAL=5s", "HEALTH_INTERVAL=10s", "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
@@ -271,6 +274,16 @@ func pause(t *testing.T, d time.Duration) {
 	}
 }
 
+// moments returns what decides when the daemon is killed.
+func moments(t *testing.T) *rand.Rand {
+	n := *seed
+	if n == 0 {
+		n = uint64(time.Now().UnixNano())
+	}
+	t.Logf("to repeat the moments of the kills: -seed %d", n)
+	return rand.New(rand.NewPCG(n, 1))
+}
+
 func upTo(rng *rand.Rand, d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
 
 // await asks again and again until there is no error.
@@ -313,11 +326,7 @@ func (w *watch) has(t time.Time) bool {
 // says in the end what really happened: nothing is missing, nothing is there
 // twice and nothing is wrong.
 func TestKilledDaemonKeepsTheLedger(t *testing.T) {
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("to repeat the moments of the kills: -seed %d", *seed)
-	rng := rand.New(rand.NewPCG(*seed, 1))
+	rng := moments(t)
 	h := openHelpdesk(t, 7)
 	began := time.Now()
 	h.hurry(rng, began.Add(time.Minute+time.Duration(*kills)*30*time.Second)) // longer than it takes
@@ -328,7 +337,7 @@ func TestKilledDaemonKeepsTheLedger(t *testing.T) {
 		if round > 0 {
 			pause(t, upTo(rng, 4*time.Second))
 		}
-		d := start(t, h, dir)
+		d := start(t, h.url, dir)
 		if round%3 == 0 && round > 0 { // while it reads everything, at a request
 			last := h.requests.Load() + rng.Int64N(100)
 			for h.requests.Load() < last {
@@ -349,7 +358,7 @@ func TestKilledDaemonKeepsTheLedger(t *testing.T) {
 	}
 
 	// The clocks that ran when it was killed first have run out by then.
-	last := start(t, h, dir)
+	last := start(t, h.url, dir)
 	from := last.fresh()
 	until := time.Now()
 	if first := began.Add(promise + 10*time.Second); until.Before(first) {
