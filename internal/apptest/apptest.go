@@ -79,6 +79,13 @@ func StartAt(t testing.TB, now func() time.Time, settings ...string) *Daemon {
 	return start(t, clock{now: now}, func(*chatwootsim.Server) {}, settings)
 }
 
+// StartBy is StartWith by a clock that the test moves, Chatwoot's and the
+// daemon's.
+func StartBy(t testing.TB, c *chatwootsim.ManualClock, prepare func(*chatwootsim.Server), settings ...string) *Daemon {
+	t.Helper()
+	return start(t, clock{c.Now, c.After}, prepare, settings)
+}
+
 // StartWith runs a Daemon that finds what prepare has put into Chatwoot.
 func StartWith(t testing.TB, prepare func(*chatwootsim.Server), settings ...string) *Daemon {
 	t.Helper()

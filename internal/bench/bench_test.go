@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 )
 
 func TestReportSaysWhatWasMissed(t *testing.T) {
@@ -105,25 +103,5 @@ func TestRecorderGroupsWhatIsUnderWayTogether(t *testing.T) {
 	total, err := replay(t.Context(), together, discard)
 	if err != nil || total != 30 {
 		t.Errorf("replayed %d bytes (%v), want 30", total, err)
-	}
-}
-
-func TestClockRingsWhatItIsMovedPast(t *testing.T) {
-	c := &clock{ManualClock: chatwootsim.NewManualClock(time.Unix(1000, 0))}
-	rang := func(ch <-chan time.Time) bool {
-		select {
-		case <-ch:
-			return true
-		default:
-			return false
-		}
-	}
-	now, soon, later := c.After(0), c.After(time.Second), c.After(3*time.Second)
-	if !rang(now) || rang(soon) {
-		t.Error("before any move, what is due at once rings and nothing else")
-	}
-	c.advance(2 * time.Second)
-	if !rang(soon) || rang(later) {
-		t.Error("after two seconds, what was due after one rings and nothing else")
 	}
 }

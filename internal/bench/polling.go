@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +25,7 @@ const (
 // polling counts the list requests of a monitor that has read everything, by
 // a clock that is driven.
 func (b *bench) polling(ctx context.Context) ([]row, error) {
-	c := &clock{ManualClock: chatwootsim.NewManualClock(b.now())}
+	c := chatwootsim.NewManualClock(b.now())
 	sim := newSimulator(c.Now)
 	defer sim.Close()
 	sim.Fill(pollingOpen, c.Now().Add(-10*time.Minute))
@@ -75,7 +74,7 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 		if m.Picture().Problem != "" {
 			return nil, errors.New(m.Picture().Problem)
 		}
-		c.advance(time.Second)
+		c.Advance(time.Second)
 		// Time stands still while a request is under way.
 		for wait := true; wait; wait = underWay.Load() > 0 {
 			if err := pause(ctx, time.Millisecond); err != nil {
@@ -117,43 +116,4 @@ func polled(monitor prometheus.Gatherer) (float64, error) {
 		}
 	}
 	return 0, errors.New("the monitor does not count its polls")
-}
-
-// clock is a manual clock whose alarms go off when it is moved past them.
-type clock struct {
-	*chatwootsim.ManualClock
-
-	mu     sync.Mutex
-	alarms []alarm
-}
-
-type alarm struct {
-	at time.Time
-	ch chan time.Time
-}
-
-// After is time.After by this clock.
-func (c *clock) After(d time.Duration) <-chan time.Time {
-	a := alarm{c.Now().Add(d), make(chan time.Time, 1)}
-	c.mu.Lock()
-	c.alarms = append(c.alarms, a)
-	c.mu.Unlock()
-	c.advance(0)
-	return a.ch
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.Advance(d)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.Now()
-	kept := c.alarms[:0]
-	for _, a := range c.alarms {
-		if a.at.After(now) {
-			kept = append(kept, a)
-			continue
-		}
-		a.ch <- now
-	}
-	c.alarms = kept
 }

@@ -1,6 +1,7 @@
 package chatwootsim
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -40,8 +41,14 @@ func (c *Clock) After(d time.Duration) <-chan time.Time {
 // ManualClock stands still until it is told to move. It is safe for concurrent
 // use.
 type ManualClock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu     sync.Mutex
+	now    time.Time
+	alarms []alarm
+}
+
+type alarm struct {
+	at time.Time
+	ch chan<- time.Time
 }
 
 // NewManualClock returns a clock that shows start.
@@ -56,11 +63,22 @@ func (c *ManualClock) Now() time.Time {
 	return c.now
 }
 
+// After is time.After by this clock.
+func (c *ManualClock) After(d time.Duration) <-chan time.Time {
+	ch := make(chan time.Time, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alarms = append(c.alarms, alarm{c.now.Add(d), ch})
+	c.ring()
+	return ch
+}
+
 // Set moves the clock to t, which may lie in the past.
 func (c *ManualClock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = t.Round(0)
+	c.ring()
 }
 
 // Advance moves the clock by d.
@@ -68,4 +86,16 @@ func (c *ManualClock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+	c.ring()
+}
+
+// ring lets the alarms go off that are due. The lock is held.
+func (c *ManualClock) ring() {
+	c.alarms = slices.DeleteFunc(c.alarms, func(a alarm) bool {
+		due := !a.at.After(c.now)
+		if due {
+			a.ch <- c.now
+		}
+		return due
+	})
 }

@@ -50,3 +50,23 @@ func TestManualClockStandsStill(t *testing.T) {
 		t.Errorf("set to %s", got)
 	}
 }
+
+func TestManualClockRingsWhatItIsMovedPast(t *testing.T) {
+	c := chatwootsim.NewManualClock(noon)
+	rang := func(ch <-chan time.Time) bool {
+		select {
+		case <-ch:
+			return true
+		default:
+			return false
+		}
+	}
+	now, soon, later := c.After(0), c.After(time.Second), c.After(3*time.Second)
+	if !rang(now) || rang(soon) {
+		t.Error("before any move, what is due at once rings and nothing else")
+	}
+	c.Advance(2 * time.Second)
+	if !rang(soon) || rang(later) {
+		t.Error("after two seconds, what was due after one rings and nothing else")
+	}
+}
