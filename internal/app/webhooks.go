@@ -48,6 +48,10 @@ func queueEngine(cfg config.Config) queue.Engine {
 	return queue.Engine{Postgres: cfg.DatabaseURL.IsSet(), Schema: store.Schema}
 }
 
+// HoldJobs stops the work that webhooks ask for, or lets it go on; they are
+// taken in all the same.
+func (a *App) HoldJobs(on bool) { a.webhooks.queue.Pause(on) }
+
 // webhooks is everything between Chatwoot's deliveries and what is done about
 // them.
 type webhooks struct {

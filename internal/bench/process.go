@@ -158,9 +158,10 @@ func daemonProcess(ctx context.Context, args []string, stdin io.Reader, stdout i
 	return daemon.Run(ctx)
 }
 
-// settings returns the daemon's defaults, with the budget lifted.
-func settings(chatwootURL, dir string) (config.Config, error) {
-	loaded, err := config.Load(config.Options{Environ: environ(chatwootURL, dir)})
+// settings returns the daemon's defaults, with the budget lifted and changes as
+// NAME=value.
+func settings(chatwootURL, dir string, changes ...string) (config.Config, error) {
+	loaded, err := config.Load(config.Options{Environ: append(environ(chatwootURL, dir), changes...)})
 	if err != nil {
 		return config.Config{}, err
 	}
