@@ -32,8 +32,11 @@ const (
 var Stages = []string{stageSettle, stageForward}
 
 const (
-	settleWorkers  = 4
-	forwardWorkers = 16
+	// A stage fetches ten times a second as many jobs as it has workers, so
+	// these also bound how many a second can be done. Chatwoot is spared by the
+	// client's budget, and by the polls that come first.
+	settleWorkers  = 16
+	forwardWorkers = 32
 
 	// deliveriesAtOnce is how many deliveries share a commit at most.
 	deliveriesAtOnce = 128
@@ -331,7 +334,7 @@ func (w *webhooks) work(ctx context.Context) error {
 			err = db.Ready(ctx)
 		}
 		if err == nil {
-			err = w.queue.Run(ctx, db.Writer())
+			err = w.queue.Run(ctx, db.Writer(), db.Database())
 		}
 		wait := restartAfter
 		switch {

@@ -89,14 +89,16 @@ func (q *Queue) count(ctx context.Context, db *sql.DB) {
 	}
 }
 
-// countOnce asks an index alone, so that a backlog costs little.
+// countOnce asks an index alone, and nothing of what is done, so that a backlog
+// costs little and an hour of work nothing.
 func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 	now, oldest := "datetime('now', 'subsec')", "CAST(unixepoch(MIN(scheduled_at), 'subsec') * 1000 AS INTEGER)"
 	if q.engine.Postgres {
 		now, oldest = "now()", "CAST(EXTRACT(EPOCH FROM MIN(scheduled_at)) * 1000 AS BIGINT)"
 	}
 	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT queue, state, scheduled_at > %s, COUNT(*), %s
-		FROM %s WHERE state <> 'completed' GROUP BY 1, 2, 3`, now, oldest, q.engine.table()))
+		FROM %s WHERE state IN ('available', 'cancelled', 'discarded', 'pending', 'retryable', 'running', 'scheduled')
+		GROUP BY 1, 2, 3`, now, oldest, q.engine.table()))
 	if err != nil {
 		return Depth{}, fmt.Errorf("count jobs: %w", err)
 	}

@@ -119,7 +119,7 @@ func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context,
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- r.q.Run(ctx, r.db) }()
+	go func() { ended <- r.q.Run(ctx, r.db, r.db) }()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
