@@ -60,7 +60,9 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/bench": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "config", "health", "ledger", "metrics", "monitor", "report", "sla", "store"},
+		ours: []string{
+			"app", "chatwoot", "chatwootsim", "config", "health", "ledger", "metrics", "monitor", "queue", "report", "sla", "store", "webhook",
+		},
 		theirs: anyModule,
 	},
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},

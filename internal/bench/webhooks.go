@@ -127,10 +127,17 @@ func (b *bench) receive(ctx context.Context, name string, prepare func(context.C
 	ran := make(chan error, 1)
 	go func() { ran <- r.daemon.Run(running) }()
 	stops = append(stops, func() error { cancel(); return <-ran })
-	if err := r.deliver(ctx, b.now()); err != nil {
-		return nil, err
+	// The start is not what is measured: until the database is open, a delivery
+	// may be answered with 503.
+	for tries := 0; ; tries++ {
+		err := r.deliver(ctx, b.now())
+		if err == nil {
+			break
+		}
+		if tries == 10 || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	// The rest of the start is not what is measured.
 	return r, pause(ctx, time.Second)
 }
 
@@ -242,37 +249,38 @@ func (b *bench) syncRate(d time.Duration) (perSecond float64, err error) {
 // pace sends a delivery so many times a second for a while, whether those before
 // have been answered or not, and with each a request to a server that does
 // nothing, because the machine may be slow by itself. It returns how long each
-// took from when it was due.
-func (b *bench) pace(ctx context.Context, r *receiver) (times, empty []time.Duration, err error) {
+// took from when it was due, and how many deliveries failed.
+func (b *bench) pace(ctx context.Context, r *receiver) (times, empty []time.Duration, failed int64, err error) {
 	url, stop, err := serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	defer stop()
 	const n = int(hookFor/time.Second) * hookRate
 	times, empty = make([]time.Duration, n), make([]time.Duration, n)
-	var g errgroup.Group
+	var wg sync.WaitGroup
+	var failures atomic.Int64
 	began := b.now()
 	for i := range n {
 		due := began.Add(time.Duration(i) * time.Second / hookRate)
 		if err := pause(ctx, due.Sub(b.now())); err != nil {
-			return nil, nil, err
+			return nil, nil, 0, err
 		}
-		g.Go(func() error {
-			err := r.deliver(ctx, b.now())
+		wg.Go(func() {
+			if r.deliver(ctx, b.now()) != nil {
+				failures.Add(1)
+			}
 			times[i] = b.now().Sub(due)
-			return err
 		})
-		g.Go(func() error {
-			err := r.post(ctx, url)
+		wg.Go(func() {
+			_ = r.post(ctx, url) // a failure takes its time as well
 			empty[i] = b.now().Sub(due)
-			return err
 		})
 	}
-	err = g.Wait()
+	wg.Wait()
 	slices.Sort(times)
 	slices.Sort(empty)
-	return times, empty, err
+	return times, empty, failures.Load(), nil
 }
 
 // post sends as much as a delivery has, and nobody looks at it.
@@ -289,9 +297,9 @@ func (r *receiver) post(ctx context.Context, url string) error {
 }
 
 // beside words what more there is to say of sorted times.
-func beside(times, empty []time.Duration) string {
-	return fmt.Sprintf("median %s, the slowest %s; an empty server beside it: median %s, 99th percentile %s", milliseconds(median(times)),
-		milliseconds(times[len(times)-1]), milliseconds(median(empty)), milliseconds(p99(empty)))
+func beside(times, empty []time.Duration, failed int64) string {
+	return fmt.Sprintf("median %s, the slowest %s, %d not stored; an empty server beside it: median %s, 99th percentile %s", milliseconds(median(times)),
+		milliseconds(times[len(times)-1]), failed, milliseconds(median(empty)), milliseconds(p99(empty)))
 }
 
 func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
@@ -303,7 +311,7 @@ func (b *bench) steady(ctx context.Context) (acked, retried row, err error) {
 		return row{}, row{}, err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	times, floor, err := b.pace(ctx, r)
+	times, floor, failed, err := b.pace(ctx, r)
 	if err != nil {
 		return row{}, row{}, err
 	}
@@ -311,8 +319,8 @@ func (b *bench) steady(ctx context.Context) (acked, retried row, err error) {
 	worst := p99(times)
 	acked = row{
 		what:     "acknowledgement at 200 webhooks a second with workers running, 99th percentile",
-		measured: milliseconds(worst), target: "< 50 ms", met: worst < hookLimit,
-		absolute: fmt.Sprintf("%s; %d of %d not yet forwarded at the end", beside(times, floor), left, len(times)),
+		measured: milliseconds(worst), target: "< 50 ms", met: worst < hookLimit && failed == 0,
+		absolute: fmt.Sprintf("%s; %d of %d not yet forwarded at the end", beside(times, floor, failed), left, len(times)),
 	}
 	// Nothing that is left may be taken for a retry.
 	if err := r.drained(ctx); err != nil {
@@ -389,15 +397,15 @@ func (b *bench) backlog(ctx context.Context) (_ row, err error) {
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	before := r.forwarded()
-	times, floor, err := b.pace(ctx, r)
+	times, floor, failed, err := b.pace(ctx, r)
 	if err != nil {
 		return row{}, err
 	}
 	worst := p99(times)
 	return row{
 		what:     "the same with 100,000 jobs that wait",
-		measured: milliseconds(worst), target: "< 100 ms", met: worst < hookBacklogLimit,
-		absolute: fmt.Sprintf("%s; %d jobs a second were done meanwhile", beside(times, floor), (r.forwarded()-before)/int(hookFor/time.Second)),
+		measured: milliseconds(worst), target: "< 100 ms", met: worst < hookBacklogLimit && failed == 0,
+		absolute: fmt.Sprintf("%s; %d jobs a second were done meanwhile", beside(times, floor, failed), (r.forwarded()-before)/int(hookFor/time.Second)),
 	}, nil
 }
 

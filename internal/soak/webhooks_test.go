@@ -59,7 +59,7 @@ func (c *courier) post(address string, id int64, attempt string) (status string,
 	body, now := message(id), time.Now()
 	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(string(body)))
 	if err != nil {
-		c.t.Fatal(err)
+		return "", err
 	}
 	req.Header.Set(webhook.HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(webhook.HeaderSignature, webhook.Sign(hookSecret, now, body))
