@@ -102,7 +102,11 @@ func (i Incident) WriteEscalation(w io.Writer, f Format, now time.Time, statusUR
 	bullet := func(int) string { return "- " }
 	number := func(k int) string { return fmt.Sprintf("%d. ", k+1) }
 
-	field("Subject", fmt.Sprintf("Chatwoot Health Check Failure - Level %d", i.Level))
+	what := "Health Check"
+	if i.Level == Webhooks {
+		what = "Webhook Processing"
+	}
+	field("Subject", fmt.Sprintf("Chatwoot %s Failure - Level %d", what, i.Level))
 	b.WriteString("\n")
 	status := "ONGOING"
 	if !i.Open() {
