@@ -399,6 +399,8 @@ func TestEveryAlertFindsItsReceiver(t *testing.T) {
 		"ChatwootSLABreached":            "support-lead",
 		"ChatwootSLABacklog":             "support-lead",
 		"ChatwootSLABreachRateHigh":      "support-lead",
+		"ChatwootApprovalQueueDeep":      "support-lead",
+		"ChatwootApprovalQueueOld":       "support-lead",
 		"ChatwootSLAUrgent":              "support-channel",
 		"ChatwootSLAWatchdog":            "watchdog",
 		"ChatwootIncidentOverdue":        "incidents",

@@ -14,7 +14,6 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/promtest"
-	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // listensAt is where the pages take the monitor to listen.
@@ -33,10 +32,11 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root, "cmd", "chatwoot-sla")).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	const secret = "EXAMPLE-webhook-secret-not-real"
 	data := t.TempDir()
-	daemon := apptest.StartWith(t, apptest.EveryLevel, "DATA_DIR="+data, "CHATWOOT_WEBHOOK_SECRET="+secret)
-	daemon.Sim.Subscribe(chatwootsim.Webhook{URL: daemon.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
+	drafting := apptest.StartDrafting(t, "DATA_DIR="+data)
+	daemon := drafting.Daemon
+	apptest.EveryLevel(daemon.Sim)
+	daemon.Await("/metrics", "chatwoot_sla_approvals_oldest_timestamp_seconds [1-9]")
 	daemon.Await("/metrics", "chatwoot_sla_evidence_last_write_timestamp_seconds [1-9]")
 	daemon.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")
 	daemon.Await("/metrics", "chatwoot_sla_queue_jobs")
@@ -52,7 +52,7 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	environ := append(
 		os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "CHATWOOT_BASE_URL="+daemon.Chatwoot, "CHATWOOT_TOKEN="+apptest.Token,
 		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+data,
-		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_LISTEN_ADDR="+hooks.Host,
+		"CHATWOOT_WEBHOOK_SECRET="+apptest.WebhookSecret, "WEBHOOK_LISTEN_ADDR="+hooks.Host,
 	)
 
 	for page, text := range readPages(t) {

@@ -39,7 +39,8 @@ const (
 func scraped(t *testing.T) (*promtest.Prometheus, *chatwootsim.Server) {
 	t.Helper()
 	const secret = "EXAMPLE-webhook-secret-not-real"
-	d := apptest.Start(t, "CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL="+service(t), "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
+	d := apptest.Start(t, "LLAMAINDEX_URL=http://127.0.0.1:9", "AGENT_SDK_URL=http://127.0.0.1:9",
+		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL="+service(t), "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
 	for i := len(d.Sim.Inboxes()); i < inboxes; i++ {
 		d.Sim.AddInbox(fmt.Sprintf(`Shop %02d "north"`, i), "Channel::Api", false)
 	}

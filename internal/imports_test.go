@@ -42,19 +42,22 @@ var layout = map[string]allowance{
 	"internal/incident":    {},
 	"internal/checkup":     {},
 
+	"internal/pipeline": {ours: []string{"sla"}, theirs: []string{client}},
+
 	"internal/chatwoot":           {theirs: []string{"golang.org/x/time"}},
 	"internal/monitor":            {ours: []string{"chatwoot", "ledger", "sla"}, theirs: []string{"github.com/cenkalti/backoff", client, zap, "golang.org/x/sync"}},
 	"internal/metrics":            {ours: []string{"incident", "maintenance", "sla"}, theirs: []string{client}},
 	"internal/health":             {theirs: []string{client, zap}},
 	"internal/health/healthcases": {},
-	"internal/web":                {ours: []string{"incident", "report", "sla"}, theirs: []string{zap}},
+	"internal/web":                {ours: []string{"incident", "pipeline", "report", "sla"}, theirs: []string{zap}},
 	"internal/webhook":            {ours: []string{"chatwoot"}, theirs: []string{client, zap}},
+	"internal/assist":             {ours: []string{"pipeline"}, theirs: []string{client, "github.com/sony/gobreaker"}},
 	"internal/config":             {ours: []string{"calendar", "maintenance"}, theirs: []string{"github.com/caarlos0/env", "github.com/joho/godotenv"}},
 	"internal/chatwootsim":        {},
 
 	"internal/app": {
 		ours: []string{
-			"calendar", "chatwoot", "checkup", "config", "health", "incident", "ledger", "maintenance", "metrics", "monitor", "queue",
+			"assist", "calendar", "chatwoot", "checkup", "config", "health", "incident", "ledger", "maintenance", "metrics", "monitor", "pipeline", "queue",
 			"report", "sla", "store", "web", "webhook",
 		},
 		theirs: anyModule,
@@ -66,16 +69,16 @@ var layout = map[string]allowance{
 		theirs: anyModule,
 	},
 	"internal/queue": {theirs: []string{"github.com/riverqueue/river", "github.com/sony/gobreaker", client, zap}},
-	"internal/store": {ours: []string{"incident", "ledger"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
+	"internal/store": {ours: []string{"incident", "ledger", "pipeline"}, theirs: []string{client, zap, "github.com/jackc/pgx", "github.com/pressly/goose", "modernc.org/sqlite"}},
 
 	"internal/ledger/ledgertest": {ours: []string{"chatwootsim", "ledger"}, testing: true},
 
-	"internal/store/storetest": {ours: []string{"incident", "ledger", "store"}, theirs: []string{client}, testing: true},
+	"internal/store/storetest": {ours: []string{"incident", "ledger", "pipeline", "store"}, theirs: []string{client}, testing: true},
 	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
-	"internal/apptest":         {ours: []string{"app", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
+	"internal/apptest":         {ours: []string{"app", "chatwoot", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
-		ours:   []string{"app", "chatwoot", "chatwootsim", "checkup", "config", "health", "incident", "queue", "report", "webhook"},
+		ours:   []string{"app", "chatwoot", "chatwootsim", "checkup", "config", "health", "incident", "pipeline", "queue", "report", "store", "webhook"},
 		theirs: anyModule,
 	},
 }

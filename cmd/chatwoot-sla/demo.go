@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -53,7 +54,14 @@ func (c demoCommand) Run(p *process) (err error) {
 	// A busy helpdesk that is a little short of hands: something to see on
 	// every level.
 	sim.Start(chatwootsim.Traffic{ArrivalsPerHour: 60, Agents: 6, FirstReply: 9 * time.Minute, SlowShare: 0.12})
-	server := &http.Server{Handler: sim, ReadHeaderTimeout: 5 * time.Second}
+	// What a model would write takes its time.
+	drafting := &chatwootsim.Assist{}
+	drafting.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultLatency, Delay: 700 * time.Millisecond})
+	mux := http.NewServeMux()
+	mux.Handle("/", sim)
+	mux.Handle(chatwootsim.KnowledgePath, drafting)
+	mux.Handle(chatwootsim.AgentPath, drafting)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	defer func() {
@@ -70,6 +78,9 @@ func (c demoCommand) Run(p *process) (err error) {
 		"CHATWOOT_REQUESTS_PER_MINUTE=3000",
 		"WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
 		"CHATWOOT_WEBHOOK_SECRET="+demoSecret,
+		"LLAMAINDEX_URL="+address,
+		"AGENT_SDK_URL="+address,
+		"API_TOKENS="+demoTokens,
 	)})
 	if err != nil {
 		return fmt.Errorf("configure the demo: %w", err)
@@ -91,6 +102,7 @@ func (c demoCommand) Run(p *process) (err error) {
   board          %s/
   metrics        %s/metrics
   conversations  %s/api/v1/conversations?level=breach,urgent
+  approvals      %s/sign-in with the token %s
 
 The simulated Chatwoot, for any Chatwoot client:
 
@@ -100,8 +112,18 @@ The simulated Chatwoot, for any Chatwoot client:
 
 Stop with Ctrl-C; nothing is left behind.
 
-`, c.Version, c.Speed, page, page, page, address, chatwootsim.DemoAccountID, chatwootsim.DemoToken)
-	return daemon.Run(p.ctx)
+`, c.Version, c.Speed, page, page, page, page, demoVisitorToken, address, chatwootsim.DemoAccountID, chatwootsim.DemoToken)
+	ctx, cancel := context.WithCancel(p.ctx)
+	decided := make(chan struct{})
+	go func() {
+		defer close(decided)
+		(&approver{page: page, client: &http.Client{Timeout: 10 * time.Second}}).run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-decided
+	}()
+	return daemon.Run(ctx)
 }
 
 // settings returns what the demo takes from the environment, and its folders.

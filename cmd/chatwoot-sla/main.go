@@ -59,6 +59,8 @@ type commands struct {
 	Queue   queueCommand   `cmd:"" help:"Look at jobs, and retry or purge those that were given up."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
+	Approvals approvalsCommand `cmd:"" help:"List the drafts that wait for approval, and delete those of a conversation."`
+
 	Healthcheck healthcheckCommand `cmd:"" hidden:"" help:"Exit 0 if the daemon on LISTEN_ADDR answers."`
 }
 

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // business hours name zones, and not every image has them
 
@@ -66,6 +67,7 @@ type App struct {
 	books    *books
 	ledger   *ledger.Ledger
 	webhooks *webhooks
+	drafts   *drafts // nil: off
 	evidence *health.Evidence
 	monitor  *monitor.Monitor
 	watcher  *health.Watcher
@@ -118,6 +120,11 @@ func New(o Options) (*App, error) {
 			a.books.saveInboxes(inboxes)
 			return promiser.promises(inboxes)
 		},
+		Changed: func(conversation int64, open bool, version time.Time) {
+			if a.drafts != nil {
+				a.drafts.rowRead(conversation, open, version)
+			}
+		},
 		Ledger:            a.books,
 		PollInterval:      cfg.PollInterval,
 		ReconcileInterval: cfg.ReconcileInterval,
@@ -149,7 +156,11 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a.books.ledger = a.ledger
-	a.webhooks, err = newWebhooks(cfg, o, a.books, a.monitor, a.client, a.registry)
+	a.drafts, err = newDrafts(cfg, o, a.books, a.monitor, a.client, a.registry)
+	if err != nil {
+		return nil, err
+	}
+	a.webhooks, err = newWebhooks(cfg, o, a.books, a.monitor, a.client, a.drafts, a.registry)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +204,7 @@ func New(o Options) (*App, error) {
 
 // operate wires what knows of maintenance and incidents.
 func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.Checker) {
-	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg)}
+	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg), approvals: approvalBacklog(a.cfg)}
 	a.upkeep = &upkeep{
 		schedule: planned,
 		db:       a.books.store,
@@ -275,7 +286,10 @@ func (a *App) listen(version string) error {
 	if err != nil {
 		return err
 	}
+	closing := make(chan struct{})
 	handler, err := web.New(web.Options{
+		Approvals:       a.drafts.forWeb(),
+		Closing:         closing,
 		State:           a.state,
 		ConversationURL: a.client.ConversationURL,
 		Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{
@@ -309,6 +323,7 @@ func (a *App) listen(version string) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          zap.NewStdLog(a.log.Named("web")),
 	}
+	a.server.RegisterOnShutdown(sync.OnceFunc(func() { close(closing) }))
 	return nil
 }
 
@@ -381,6 +396,9 @@ func (a *App) Run(ctx context.Context) error {
 		{"maintenance", a.books.onceTried(a.upkeep.watch)},
 		{"incidents", a.books.onceTried(a.incident.watch)},
 	}
+	if a.drafts != nil {
+		parts = append(parts, part{"approval queue", a.books.onceTried(a.drafts.tidy)})
+	}
 	type end struct {
 		name string
 		err  error
@@ -418,6 +436,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	}
 	a.client.Close()
+	if a.drafts != nil {
+		a.drafts.close()
+	}
 	if len(errs) == 0 { // otherwise something may still be using it
 		errs = append(errs, a.books.close())
 	}

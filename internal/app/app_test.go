@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runIfChild()
 	if name := os.Getenv(holderEnv); name != "" {
 		hold(name)
 	}
@@ -159,8 +161,10 @@ func TestDaemonStartsWithoutChatwoot(t *testing.T) {
 
 func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	refuses := newConsumer(t)
+	drafting := httptest.NewServer(&chatwootsim.Assist{})
+	defer drafting.Close()
 	refuses.answer(http.StatusUnprocessableEntity)
-	d := listening(t, append(refuses.settings(), "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token", "SLA_INBOX_MINUTES=5:60")...)
+	d := listening(t, append(refuses.settings(), "LLAMAINDEX_URL="+drafting.URL, "AGENT_SDK_URL="+drafting.URL, "CHATWOOT_EMBED_TOKEN=EXAMPLE-website-token", "SLA_INBOX_MINUTES=5:60")...)
 	d.Sim.CustomerOpens(time.Now().Add(-90*time.Minute), d.Sim.Inboxes()[0], "Hello?")
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
 	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="breach"\} 1`)
@@ -168,6 +172,7 @@ func TestMetricsAreTheDocumentedOnes(t *testing.T) {
 	d.Await("/metrics", `chatwoot_sla_queue_oldest_timestamp_seconds`)
 	d.Sim.Inject(chatwootsim.Fault{Path: "/api/v1/profile", Kind: chatwootsim.FaultStatus})
 	d.Await("/metrics", `chatwoot_sla_incident_start_timestamp_seconds`)
+	d.Await("/metrics", `chatwoot_sla_approvals_oldest_timestamp_seconds`)
 	families := families(t, d)
 
 	doc, err := os.ReadFile("../../docs/metrics.md")

@@ -190,7 +190,7 @@ func Checklist(ctx context.Context, o Options) (list checkup.List, err error) {
 	if err != nil {
 		return list, err
 	}
-	c := checklist{cfg: o.Config, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(o.Config)}
+	c := checklist{cfg: o.Config, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(o.Config), approvals: approvalBacklog(o.Config)}
 
 	db, opened := store.OpenBeside(ctx, storeOptions(o.Config, zap.NewNop(), nil))
 	if opened != nil {

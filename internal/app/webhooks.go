@@ -29,7 +29,7 @@ const (
 )
 
 // Stages lists the stages that there can be.
-var Stages = []string{stageSettle, stageForward}
+var Stages = []string{stageSettle, stageForward, stageDraft, stageNote, stageReply}
 
 const (
 	// A stage fetches ten times a second as many jobs as it has workers, so
@@ -62,6 +62,7 @@ type webhooks struct {
 	books   *books
 	queue   *queue.Queue
 	forward *webhook.Forwarder // nil: nobody wants them
+	drafts  *drafts            // nil: off
 	finder  *webhook.Finder    // nil: webhooks are not received
 	days    *webhookDays
 	log     *zap.Logger
@@ -91,10 +92,10 @@ type forwardArgs struct {
 
 func (forwardArgs) Kind() string { return "forward" }
 
-func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, client *chatwoot.Client, reg prometheus.Registerer) (*webhooks, error) {
+func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, client *chatwoot.Client, drafting *drafts, reg prometheus.Registerer) (*webhooks, error) {
 	w := &webhooks{
 		cfg: cfg, books: b, log: o.Logger.Named("webhooks"), after: o.After, now: o.Now,
-		accepts: make(chan acceptance),
+		accepts: make(chan acceptance), drafts: drafting,
 	}
 	own := prometheus.NewRegistry() // what the days are counted from
 	w.days = &webhookDays{
@@ -115,12 +116,18 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 			return judgeForward(w.forward.Send(ctx, j.Args.Key, []byte(j.Args.Body)))
 		})
 	}
+	if w.drafts != nil {
+		stages = append(stages, w.drafts.handle(handlers)...)
+	}
 	var err error
 	w.queue, err = queue.New(queue.Options{
 		Engine: queueEngine(cfg), Stages: stages, Handlers: handlers, Logger: o.Logger.Named("queue"), Registerer: own,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if w.drafts != nil {
+		w.drafts.queue = w.queue
 	}
 	handler, err := webhook.New(webhook.Options{
 		AccountID:  cfg.AccountID,
@@ -208,6 +215,9 @@ func (w *webhooks) jobs(d webhook.Delivery) []queue.Args {
 	jobs := []queue.Args{settleArgs{Conversation: d.ConversationID, ReceivedAt: d.ReceivedAt}}
 	if w.forward != nil {
 		jobs = append(jobs, forwardArgs{Key: d.Key, Body: string(d.Body)})
+	}
+	if w.drafts != nil {
+		jobs = append(jobs, w.drafts.jobs(d)...)
 	}
 	return jobs
 }

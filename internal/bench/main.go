@@ -62,6 +62,7 @@ var measurements = []measurement{
 	{"scrape", (*bench).scrape},
 	{"ledger", (*bench).ledger},
 	{"webhooks", (*bench).webhooks},
+	{"drafts", (*bench).drafts},
 	{"memory", (*bench).memory},
 	{"level", (*bench).level},
 	{"check", (*bench).check},
@@ -76,7 +77,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	write := flags.String("write", "", "`file` for the report; empty: it is only printed")
-	only := flags.String("only", "", "measure this `subject` alone: sync, polling, scrape, ledger, webhooks, memory, level or check")
+	only := flags.String("only", "", "measure this `subject` alone: sync, polling, scrape, ledger, webhooks, drafts, memory, level or check")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -53,6 +53,8 @@ const notes = `
   appends take turns with the rounds of deliveries. At 200 a second latency counts from when a delivery was due, and with
   each goes a request to a server that does nothing: its times are the machine's own, and on a busy one they say whether the
   daemon can be judged at all. The jobs that wait are forwards.
+- Drafts: a daemon in this process on SQLite takes 400 messages as webhooks, a second's worth of the promised rate after another;
+  what is timed ends with the server-sent event, after the item was written.
 - Memory: a snapshot is counted with its names. The daemon's process reads 100,000 conversations, looks up what their rows
   leave open, and sees 1 % change in half a minute; its peak is the kernel's VmHWM.
 - Level change: the daemon in real time, scraped without a pause; the delay is from the deadline to the first answer that

@@ -1,6 +1,7 @@
-// Package chatwoot reads a Chatwoot server through its API: conversations,
-// messages, inboxes, the token's profile, health. It knows what real servers
-// send, and nothing of what is done with it.
+// Package chatwoot speaks to a Chatwoot server through its API: it reads
+// conversations, messages, inboxes, the token's profile and health, and posts
+// notes and replies. It knows what real servers send, and nothing of what is
+// done with it.
 //
 // Facts about Chatwoot in this package come from its source at v4.15.1 and
 // v4.2.0; where the two differ, both are handled.
@@ -61,6 +62,7 @@ const (
 	EndpointConversations = "conversations"
 	EndpointConversation  = "conversation"
 	EndpointMessages      = "messages"
+	EndpointPosting       = "posting" // of notes and replies
 	EndpointInboxes       = "inboxes"
 	EndpointProfile       = "profile"
 	EndpointHealth        = "health"
@@ -70,7 +72,7 @@ const (
 
 // Endpoints lists every template that Options.Observe is given.
 var Endpoints = []string{
-	EndpointConversations, EndpointConversation, EndpointMessages, EndpointInboxes,
+	EndpointConversations, EndpointConversation, EndpointMessages, EndpointPosting, EndpointInboxes,
 	EndpointProfile, EndpointHealth, EndpointIndex, EndpointWidget,
 }
 

@@ -60,6 +60,11 @@ type Config struct {
 	WebhookForwardURL    string `env:"WEBHOOK_FORWARD_URL" doc:"Another service of yours that is sent every processed webhook, signed again"`
 	WebhookForwardSecret Secret `env:"WEBHOOK_FORWARD_SECRET" doc:"Secret that forwarded webhooks are signed with, not the one of Chatwoot's; WEBHOOK_FORWARD_URL needs it"`
 
+	LlamaIndexURL     string        `env:"LLAMAINDEX_URL" doc:"Service that searches the knowledge base for drafts; with AGENT_SDK_URL it turns drafts on"`
+	AgentSDKURL       string        `env:"AGENT_SDK_URL" doc:"Service that drafts answers to customers; with LLAMAINDEX_URL it turns drafts on"`
+	ApprovalTTL       time.Duration `env:"APPROVAL_TTL" envDefault:"72h" min:"1m" doc:"How long a draft waits for somebody's decision, 1m or more"`
+	ApprovalRetention time.Duration `env:"APPROVAL_RETENTION" envDefault:"90d" min:"1d" doc:"Age at which decided drafts are deleted, with what customers wrote, 1d or more"`
+
 	ListenAddr        string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:9642" doc:"Address of the page, the API and /metrics, as host:port; the container image sets its own"`
 	WebConfigFile     string        `env:"WEB_CONFIG_FILE" doc:"File with TLS and basic authentication, in Prometheus' web configuration format"`
 	APITokens         Secret        `env:"API_TOKENS" doc:"Who may see approvals and queues and change things, as name:token with commas between them; unset: nobody"`

@@ -55,6 +55,7 @@ func TestDefaults(t *testing.T) {
 		PollInterval: 30 * time.Second, ReconcileInterval: time.Hour, RequestsPerMinute: 1200,
 		HealthInterval: time.Minute, HealthPath: "/rails/health",
 		EvidenceInterval: 15 * time.Minute, EvidenceRetention: 90 * 24 * time.Hour,
+		ApprovalTTL: 72 * time.Hour, ApprovalRetention: 90 * 24 * time.Hour,
 		WebhookListenAddr: "127.0.0.1:9643", WebhookSignature: "timestamped", WebhookMaxBytes: 8 << 20,
 		ListenAddr: "127.0.0.1:9642", MetricsMaxInboxes: 50,
 		LedgerBackfill: 24 * time.Hour, DataDir: "./data", ArtifactsDir: "./artifacts", ShutdownTimeout: 15 * time.Second,

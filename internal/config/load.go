@@ -171,7 +171,7 @@ func (v variable) show(text string, hide *strings.Replacer) string {
 	if v.secret {
 		return NewSecret(text).String()
 	}
-	if v.field == "BaseURL" || v.field == "StatusURL" || v.field == "WebhookForwardURL" {
+	if strings.HasSuffix(v.field, "URL") && !v.secret {
 		text = withoutCredentials(text)
 	}
 	text = hide.Replace(text)

@@ -142,6 +142,10 @@ func (c *Config) check(v variable, now time.Time) *valueError {
 		if v.field == "WebhookListenAddr" && c.WebhookListenAddr == c.ListenAddr && !strings.HasSuffix(c.ListenAddr, ":0") {
 			return &valueError{wrong: "is the value of LISTEN_ADDR, too", fix: "give webhooks an address of their own, such as " + v.fallback}
 		}
+	case "LlamaIndexURL":
+		return checkService(c.LlamaIndexURL, c.AgentSDKURL, "AGENT_SDK_URL")
+	case "AgentSDKURL":
+		return checkService(c.AgentSDKURL, c.LlamaIndexURL, "LLAMAINDEX_URL")
 	case "APITokens":
 		return checkTokens(c)
 	case "AllowedHosts":
@@ -407,6 +411,23 @@ func checkForward(v string, secret Secret) *valueError {
 	return nil
 }
 
+// checkService judges the address of one of the two services of drafts.
+func checkService(v, other, otherName string) *valueError {
+	const example = "write it like http://drafts.internal:8000, without the path of a request"
+	u, err := url.Parse(v)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return &valueError{wrong: "is not an address that starts with https:// or http://", fix: example}
+	case u.User != nil:
+		return &valueError{wrong: "contains a user name or a password", fix: "remove what comes before the @, and the @"}
+	case strings.ContainsAny(v, "?#"):
+		return &valueError{wrong: "has a query or a fragment", fix: "remove everything from the ? or # on"}
+	case other == "":
+		return &valueError{wrong: "needs " + otherName, fix: "drafts need both services; set both or neither"}
+	}
+	return nil
+}
+
 // checkForwardSecret sees to it that who receives what we forward cannot send
 // it to us as Chatwoot's.
 func checkForwardSecret(c *Config) *valueError {
@@ -452,6 +473,14 @@ func (c *Config) unwise() []string {
 	}
 	if u, err := url.Parse(c.WebhookForwardURL); err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 		list = append(list, "WEBHOOK_FORWARD_URL is plain http: what customers write crosses the network unencrypted; use https")
+	}
+	for _, service := range []struct{ name, address string }{{"LLAMAINDEX_URL", c.LlamaIndexURL}, {"AGENT_SDK_URL", c.AgentSDKURL}} {
+		if u, err := url.Parse(service.address); err == nil && u.Scheme == "http" && !nearby(u.Hostname()) {
+			list = append(list, service.name+" is plain http: what customers write crosses the network unencrypted; use https")
+		}
+	}
+	if c.LlamaIndexURL != "" && c.AgentSDKURL != "" && !c.APITokens.IsSet() {
+		list = append(list, "API_TOKENS is not set, so nobody can approve the drafts that LLAMAINDEX_URL and AGENT_SDK_URL turn on")
 	}
 	return list
 }

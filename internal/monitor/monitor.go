@@ -50,6 +50,11 @@ type Options struct {
 	// and whenever the inboxes have been read. Required.
 	Promises func([]chatwoot.Inbox) sla.Promises
 
+	// Changed is told of every row that is read and not older than what was
+	// known, also when it is the same. It must return at once. Nil: nobody
+	// wants to know.
+	Changed func(conversation int64, open bool, version time.Time)
+
 	Ledger            Ledger        // nil: conversations that are no longer open are not followed
 	PollInterval      time.Duration // 0: 30 s
 	ReconcileInterval time.Duration // how often everything is read again; 0: 1 h
@@ -149,6 +154,7 @@ func New(o Options) (*Monitor, error) {
 		ledger:  o.Ledger,
 		state:   newState(promises),
 	}
+	m.changed = o.Changed
 	if m.log == nil {
 		m.log = zap.NewNop()
 	}

@@ -10,6 +10,7 @@ import (
 // state is what Run's goroutine knows.
 type state struct {
 	promises sla.Promises
+	changed  func(conversation int64, open bool, version time.Time) // nil: nobody wants to know
 
 	open     map[int64]*record
 	pending  map[int64]pending   // conversations that a bot has, or had until they were resolved
@@ -117,6 +118,9 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	wasOpen := rec != nil && rec.left == nil
 	s.followBot(c, v, wasOpen)
 	s.followCustomer(c, seen)
+	if s.changed != nil {
+		s.changed(c.ID, open, v)
+	}
 	moved = open != wasOpen
 	if !open && wasOpen {
 		s.remove(c.ID, v)

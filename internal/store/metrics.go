@@ -22,6 +22,8 @@ const (
 	opMaintenance   = "maintenance" // windows opened by hand, and checklists
 	opIncidentRead  = "incident_read"
 	opIncidentWrite = "incident_write"
+	opApprovalRead  = "approval_read"
+	opApprovalWrite = "approval_write"
 )
 
 // newErrors returns the counter of a registry: a database that could not be
@@ -32,7 +34,7 @@ func newErrors(reg prometheus.Registerer) *prometheus.CounterVec {
 		Help: "Operations that the database refused or did not finish.",
 	}, []string{"operation"})
 	for _, op := range []string{
-		opOpen, opLedgerRead, opLedgerWrite, opProbeRead, opProbeWrite, opStateRead, opStateWrite, opBackup,
+		opOpen, opLedgerRead, opLedgerWrite, opProbeRead, opProbeWrite, opStateRead, opStateWrite, opBackup, opApprovalRead, opApprovalWrite,
 		opWebhookRead, opWebhookWrite,
 		opMaintenance, opIncidentRead, opIncidentWrite,
 	} {

@@ -14,6 +14,11 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// What Postgres alone can do, by the name of the migration that it belongs to.
+//
+//go:embed postgres/*.sql
+var postgresOnly embed.FS
+
 // versionTable is where goose notes what it has done.
 const versionTable = "schema_version"
 
@@ -38,8 +43,10 @@ func scripts(e engine) ([]*goose.Migration, error) {
 				if err := e.enterSchema(ctx, tx); err != nil {
 					return err
 				}
-				_, err := tx.ExecContext(ctx, string(script))
-				return err
+				if _, err := tx.ExecContext(ctx, string(script)); err != nil {
+					return err
+				}
+				return e.alsoMigrate(ctx, tx, f.Name())
 			},
 		}, nil))
 	}

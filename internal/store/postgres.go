@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -81,6 +83,17 @@ func (postgresEngine) sql(query string) string {
 
 func (postgresEngine) enterSchema(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "SET LOCAL search_path TO "+Schema)
+	return err
+}
+
+func (postgresEngine) alsoMigrate(ctx context.Context, tx *sql.Tx, name string) error {
+	script, err := postgresOnly.ReadFile(path.Join("postgres", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, string(script))
+	}
 	return err
 }
 

@@ -197,7 +197,7 @@ func TestPostgresThatIsDownAtFirstAndLater(t *testing.T) {
 			t.Fatalf("after it came back: %v", err)
 		}
 	}
-	if n := testutil.CollectAndCount(reg, "chatwoot_sla_store_errors_total"); n != 13 {
+	if n := testutil.CollectAndCount(reg, "chatwoot_sla_store_errors_total"); n != 15 {
 		t.Errorf("%d series of errors", n)
 	}
 }

@@ -164,6 +164,8 @@ func (sqliteEngine) sql(query string) string {
 
 func (sqliteEngine) enterSchema(context.Context, *sql.Tx) error { return nil }
 
+func (sqliteEngine) alsoMigrate(context.Context, *sql.Tx, string) error { return nil }
+
 // lockSchema has nothing to do: the whole file is ours.
 func (sqliteEngine) lockSchema(context.Context, *sql.DB) (func(), error) { return func() {}, nil }
 

@@ -307,6 +307,8 @@ type engine interface {
 	versionTable() string // as goose names it
 	// enterSchema makes a transaction create its tables in the schema.
 	enterSchema(context.Context, *sql.Tx) error
+	// alsoMigrate does what belongs to a migration on this engine alone.
+	alsoMigrate(ctx context.Context, tx *sql.Tx, name string) error
 	// lockSchema keeps others from changing the tables, and makes the schema.
 	lockSchema(context.Context, *sql.DB) (unlock func(), err error)
 

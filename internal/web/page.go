@@ -37,8 +37,9 @@ type pageData struct {
 	SignIn  bool   // there is somebody who could
 	By      string // who has; empty: nobody
 
-	InMaintenance, NextMaintenance string // when; empty: there is none, or it is far
-	IncidentFor                    string // how long it has lasted
+	InMaintenance, NextMaintenance string           // when; empty: there is none, or it is far
+	IncidentFor                    string           // how long it has lasted
+	Approvals                      *approvalSection // nil: off, or not known yet
 }
 
 type cell struct {
@@ -58,9 +59,11 @@ type probeRow struct {
 
 func (s *server) page(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
-	d := s.pageData(s.State())
+	st := s.State()
+	d := s.pageData(st)
 	d.SignIn = len(s.Tokens) > 0
 	d.By, _ = s.access.session(r)
+	d.Approvals = s.approvalSection(r.Context(), st, d.By)
 	if err := pageTemplate.Execute(&body, d); err != nil {
 		s.log.Error("render page", zap.Error(err))
 		http.Error(w, "internal error", http.StatusInternalServerError)

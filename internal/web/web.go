@@ -90,6 +90,12 @@ type Options struct {
 	Protected map[string]Protected
 	Now       func() time.Time // of sessions; nil: time.Now
 
+	Approvals *Approvals // nil: off
+
+	// Closing ends what would otherwise go on for ever, so that the server can
+	// stop. Nil: never.
+	Closing <-chan struct{}
+
 	// ShowNames lets the pages name customers and agents. It must be false
 	// where anybody may read them.
 	ShowNames bool
@@ -129,6 +135,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /"+signInPath, s.access.signIn)
 	mux.HandleFunc("POST /"+signInPath, s.access.signIn)
 	mux.Handle("POST /sign-out", s.access.protect(s.access.signOut))
+	s.approvalRoutes(mux)
 	for pattern, handler := range o.Protected {
 		mux.Handle(pattern, s.access.protect(handler))
 	}

@@ -1,0 +1,33 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/hotdash/chatwoot-sla/internal/config"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+)
+
+// Approvals returns items of the approval queue from the database, also while a
+// daemon has it.
+func Approvals(ctx context.Context, cfg config.Config, f store.ApprovalFilter) (items []pipeline.Item, err error) {
+	err = withDatabase(ctx, cfg, func(db *store.Reader) error {
+		items, err = db.Approvals(ctx, f)
+		return err
+	})
+	return items, err
+}
+
+// PurgeApprovals deletes what the database keeps of a conversation's drafts and
+// approvals, also while a daemon has it. It returns how many rows that were.
+func PurgeApprovals(ctx context.Context, cfg config.Config, conversation int64) (n int64, err error) {
+	db, err := store.OpenBeside(ctx, storeOptions(cfg, zap.NewNop(), nil))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return db.PurgeApprovals(ctx, conversation)
+}

@@ -1,0 +1,186 @@
+package app_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+)
+
+func TestAfterFiveAttemptsAPersonIsAsked(t *testing.T) {
+	t.Parallel()
+	d := apptest.StartDrafting(t)
+	d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultHTML})
+	conversation := opens(d, question)
+	it := d.Item(conversation)
+	if it.Draft != "" || it.Problem != string(pipeline.NoDraft) || it.Action != "escalate" {
+		t.Errorf("the item is %+v", it)
+	}
+	if n := len(d.Assist.Received(chatwootsim.AgentPath)); n != 5 {
+		t.Errorf("%d attempts, want five", n)
+	}
+	if status, answer := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusUnprocessableEntity || !strings.Contains(string(answer), "write a reply") {
+		t.Errorf("an item without a draft was approved: %d %s", status, answer)
+	}
+	if status, _ := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "edit", "reply": "It left today."}); status != http.StatusOK {
+		t.Errorf("a reply of one's own: %d", status)
+	}
+	d.ItemIn(conversation, "sent")
+}
+
+// However many click, one reply is sent.
+func TestOneOfManyDecides(t *testing.T) {
+	for name, settings := range map[string]func(*testing.T) []string{
+		"SQLite":   func(*testing.T) []string { return nil },
+		"Postgres": func(t *testing.T) []string { return []string{"DATABASE_URL=" + pgtest.Database(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := apptest.StartDrafting(t, settings(t)...)
+			conversation := opens(d, question)
+			it := d.Item(conversation)
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			statuses := map[int]int{}
+			for i := range 12 {
+				wg.Go(func() {
+					token, action := apptest.Ada, "approve"
+					if i%2 == 1 {
+						token, action = apptest.Tomas, "reject"
+					}
+					status, _ := d.Decide(it.ID, token, map[string]string{"action": action})
+					mu.Lock()
+					statuses[status]++
+					mu.Unlock()
+				})
+			}
+			wg.Wait()
+			if statuses[http.StatusOK] != 1 || statuses[http.StatusConflict] != 11 {
+				t.Errorf("the answers are %v", statuses)
+			}
+			apptest.Until(t, "the item is settled", func() bool {
+				it = d.Approvals(conversation)[0]
+				return it.State == "sent" || it.State == "rejected"
+			})
+			replies := 0
+			for _, m := range d.Messages(conversation) {
+				if m.Human() {
+					replies++
+				}
+			}
+			if want := map[string]int{"sent": 1, "rejected": 0}[it.State]; replies != want {
+				t.Errorf("the item is %s, and %d replies were sent", it.State, replies)
+			}
+		})
+	}
+}
+
+func TestWhatIsAnsweredOrResolvedNeedsNoDecision(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	answered, resolved := opens(d, question), opens(d, question)
+	it := d.Item(answered)
+	d.Item(resolved)
+	d.Sim.AgentNotes(time.Now(), answered) // is no answer
+	d.Sim.AgentReplies(time.Now(), answered)
+	d.Sim.SetStatus(time.Now(), resolved, "resolved")
+	if got := d.ItemIn(answered, "cancelled"); got.Reason != "answered" || got.Decision != "cancelled" {
+		t.Errorf("the answered item is %+v", got)
+	}
+	if got := d.ItemIn(resolved, "cancelled"); got.Reason != "resolved" {
+		t.Errorf("the resolved item is %+v", got)
+	}
+	if status, answer := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusConflict {
+		t.Errorf("a cancelled item was approved: %d %s", status, answer)
+	}
+	d.Await("/metrics", `chatwoot_sla_approvals_pending\{priority="normal"\} 0`)
+	d.Await("/metrics", `chatwoot_sla_approvals_total\{decision="cancelled"\} 2`)
+}
+
+// An agent who is faster than the approval, but not than its click.
+func TestAnApprovedReplyThatCameTooLateIsNotSent(t *testing.T) {
+	d := apptest.StartDrafting(t, "POLL_INTERVAL=1h")
+	conversation := opens(d, question)
+	it := d.Item(conversation)
+	d.Sim.WebhookFaults(chatwootsim.WebhookFaults{Drop: 1})
+	d.Sim.AgentReplies(time.Now(), conversation)
+	if status, _ := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	if got := d.ItemIn(conversation, "cancelled"); got.Reason != "answered" || got.ReplyID != 0 {
+		t.Errorf("the item is %+v", got)
+	}
+}
+
+func TestWhatRefusesADecision(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	it := d.Item(opens(d, question))
+	path := d.URL + "/api/v1/approvals/"
+	tests := []struct {
+		name, token string
+		id          int64
+		body        any
+		status      int
+		says        string
+	}{
+		{"no token", "", it.ID, map[string]string{"action": "approve"}, http.StatusUnauthorized, "API_TOKENS"},
+		{"an unknown item", apptest.Ada, 999_999, map[string]string{"action": "approve"}, http.StatusNotFound, "no approval 999999"},
+		{"an unknown action", apptest.Ada, it.ID, map[string]string{"action": "send"}, http.StatusUnprocessableEntity, "approve, edit or reject"},
+		{"an empty reply", apptest.Ada, it.ID, map[string]string{"action": "edit", "reply": " "}, http.StatusUnprocessableEntity, "empty"},
+		{"an endless reply", apptest.Ada, it.ID, map[string]string{"action": "edit", "reply": strings.Repeat("x", 150_001)}, http.StatusUnprocessableEntity, "150000"},
+		{"no object", apptest.Ada, it.ID, []string{"approve"}, http.StatusBadRequest, "should be"},
+		{"a misspelt member", apptest.Ada, it.ID, map[string]string{"action": "edit", "text": "x"}, http.StatusBadRequest, "should be"},
+	}
+	for _, tt := range tests {
+		status, answer := apptest.Ask(t, http.MethodPost, path+jsonText(t, tt.id), tt.token, tt.body)
+		if status != tt.status || !strings.Contains(string(answer), tt.says) {
+			t.Errorf("%s: %d %s, want %d with %q", tt.name, status, answer, tt.status, tt.says)
+		}
+	}
+	for _, query := range []string{"state=open", "limit=0", "conversation=x"} {
+		if status, answer := apptest.Ask(t, http.MethodGet, d.URL+"/api/v1/approvals?"+query, apptest.Ada, nil); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", query, status, answer)
+		}
+	}
+	if it = d.Item(it.Conversation); it.State != "pending" {
+		t.Errorf("the item is %+v", it)
+	}
+}
+
+func jsonText(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What customers write is in the database and in Chatwoot, and nowhere else.
+func TestTextsOfCustomersAreNotLogged(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultTruncatedJSON, Times: 1})
+	d.Sim.Inject(chatwootsim.Fault{Path: "/messages", Kind: chatwootsim.FaultStatus, Status: 500, Times: 1})
+	const secret = "My order 4711-xyzzy, please write to hortensia@example.org"
+	conversation := opens(d, secret)
+	it := d.Item(conversation)
+	if status, _ := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "edit", "reply": "Dear Hortensia, xyzzy is on its way."}); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	d.ItemIn(conversation, "sent")
+	seen := d.Get("/metrics") + d.Get("/api/v1/status") + d.Get("/")
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	seen += d.Log.String()
+	for _, word := range []string{"xyzzy", "ortensia", it.Draft, apptest.Ada, apptest.WebhookSecret} {
+		if strings.Contains(seen, word) {
+			t.Errorf("%q is to be read where it should not", word)
+		}
+	}
+}

@@ -1,0 +1,475 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+)
+
+// With is what else is written in the transaction of an operation, or not at
+// all. Nil: nothing.
+type With func(ctx context.Context, tx *sql.Tx) error
+
+func (w With) do(ctx context.Context, tx *sql.Tx) error {
+	if w == nil {
+		return nil
+	}
+	return w(ctx, tx)
+}
+
+// SaveDraft keeps a draft whose note is to be posted.
+func (s *Store) SaveDraft(ctx context.Context, d pipeline.Drafted, at time.Time, with With) error {
+	doc, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode a draft: %w", err)
+	}
+	return s.write(ctx, opApprovalWrite, "keep a draft", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.drafts (message, conversation, document, created_at)
+			VALUES ($1, $2, $3, $4) ON CONFLICT (message) DO NOTHING`), d.Message, d.Conversation, text(string(doc)), micros(at)); err != nil {
+			return err
+		}
+		return with.do(ctx, tx)
+	})
+}
+
+// Draft returns a draft that was kept, and since when its note may have been
+// posted.
+func (r *Reader) Draft(ctx context.Context, message int64) (d pipeline.Drafted, posting time.Time, found bool, err error) {
+	err = r.do(ctx, opApprovalRead, "read a draft", func() error {
+		var (
+			doc   string
+			since sql.Null[int64]
+		)
+		err := r.db.QueryRowContext(ctx, r.sql(`SELECT document, posting_at FROM main.drafts WHERE message = $1`), message).Scan(&doc, &since)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found, posting = true, instant(since)
+		return json.Unmarshal([]byte(doc), &d)
+	})
+	return d, posting, found, err
+}
+
+// PostingNote keeps since when the note of a draft may have been posted; zero:
+// it was certainly not.
+func (s *Store) PostingNote(ctx context.Context, message int64, since time.Time) error {
+	return s.write(ctx, opApprovalWrite, "keep an attempt to post a note", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.drafts SET posting_at = $1 WHERE message = $2`), micros(since), message)
+		return err
+	})
+}
+
+// DropDraft forgets a draft.
+func (s *Store) DropDraft(ctx context.Context, message int64, with With) error {
+	return s.write(ctx, opApprovalWrite, "forget a draft", func(tx *sql.Tx) error {
+		if err := s.dropDraft(ctx, tx, message); err != nil {
+			return err
+		}
+		return with.do(ctx, tx)
+	})
+}
+
+func (s *Store) dropDraft(ctx context.Context, tx *sql.Tx, message int64) error {
+	_, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.drafts WHERE message = $1`), message)
+	return err
+}
+
+const itemColumns = `message, conversation, inbox, contact, customer_message, draft, confidence, action, sources, tags,
+	sentiment, urgency, fallback, problem, priority, urgent_at, deadline_at, state, note, created_at, expires_at, changed_at,
+	decision, decided_by, decided_at, reply, attempted_at, reply_message, sent_at, reason`
+
+// PutApproval queues an item and forgets its draft. Fresh is false if there was
+// an item of the same message, which stays as it is.
+func (s *Store) PutApproval(ctx context.Context, it pipeline.Item, with With) (fresh bool, err error) {
+	sources, err := json.Marshal(it.Sources)
+	if err != nil {
+		return false, fmt.Errorf("encode sources: %w", err)
+	}
+	tags, err := json.Marshal(it.Tags)
+	if err != nil {
+		return false, fmt.Errorf("encode tags: %w", err)
+	}
+	err = s.write(ctx, opApprovalWrite, "queue an item for approval", func(tx *sql.Tx) error {
+		args := []any{
+			it.Message, it.Conversation, it.Inbox, text(it.Contact), text(it.Question), text(it.Draft), it.Confidence, string(it.Action),
+			text(string(sources)), text(string(tags)), text(it.Sentiment), text(it.Urgency), it.Fallback, string(it.Problem),
+			string(it.Priority), micros(it.UrgentAt), it.Deadline.UnixMicro(), string(it.State), it.Note,
+			it.CreatedAt.UnixMicro(), it.ExpiresAt.UnixMicro(), it.CreatedAt.UnixMicro(),
+			string(it.Decision), text(it.DecidedBy), micros(it.DecidedAt), text(it.Reply), micros(it.AttemptedAt),
+			nullID(it.ReplyID), micros(it.SentAt), text(it.Reason),
+		}
+		res, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.approval_queue (`+itemColumns+`) VALUES `+
+			placeholders(1, len(args))+` ON CONFLICT (message) DO NOTHING`), args...)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		fresh = n == 1
+		if err := s.dropDraft(ctx, tx, it.Message); err != nil {
+			return err
+		}
+		return with.do(ctx, tx)
+	})
+	return fresh, err
+}
+
+func nullID(id int64) any {
+	if id == 0 {
+		return nil
+	}
+	return id
+}
+
+// row is a *sql.Row or *sql.Rows.
+type row interface{ Scan(...any) error }
+
+func scanItem(r row) (it pipeline.Item, err error) {
+	var (
+		sources, tags, action, problem, priority, state, decision string
+		deadline, created, expires, changed                       int64
+		urgent, decided, attempted, reply, sent                   sql.Null[int64]
+	)
+	if err := r.Scan(&it.Message, &it.Conversation, &it.Inbox, &it.Contact, &it.Question, &it.Draft, &it.Confidence, &action,
+		&sources, &tags, &it.Sentiment, &it.Urgency, &it.Fallback, &problem, &priority, &urgent, &deadline, &state, &it.Note,
+		&created, &expires, &changed, &decision, &it.DecidedBy, &decided, &it.Reply, &attempted, &reply, &sent, &it.Reason); err != nil {
+		return it, err
+	}
+	it.Action, it.Problem, it.Priority = pipeline.Action(action), pipeline.Problem(problem), pipeline.Priority(priority)
+	it.State, it.Decision = pipeline.State(state), pipeline.Decision(decision)
+	it.UrgentAt, it.DecidedAt, it.AttemptedAt, it.SentAt = instant(urgent), instant(decided), instant(attempted), instant(sent)
+	it.ReplyID = reply.V
+	it.Deadline, it.CreatedAt = time.UnixMicro(deadline).UTC(), time.UnixMicro(created).UTC()
+	it.ExpiresAt, it.ChangedAt = time.UnixMicro(expires).UTC(), time.UnixMicro(changed).UTC()
+	if err := json.Unmarshal([]byte(sources), &it.Sources); err != nil {
+		return it, fmt.Errorf("the sources of message %d are no JSON: %w", it.Message, err)
+	}
+	if err := json.Unmarshal([]byte(tags), &it.Tags); err != nil {
+		return it, fmt.Errorf("the tags of message %d are no JSON: %w", it.Message, err)
+	}
+	return it, nil
+}
+
+func scanItems(rows *sql.Rows) (items []pipeline.Item, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		it, err := scanItem(rows)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, it)
+	}
+	return items, rows.Err()
+}
+
+// ApprovalFilter selects items; its zero value selects all.
+type ApprovalFilter struct {
+	State        pipeline.State // empty: any
+	Conversation int64          // 0: any
+	Limit        int            // 0: no limit
+}
+
+// Approvals returns items, those first whose answer is owed first.
+func (r *Reader) Approvals(ctx context.Context, f ApprovalFilter) (items []pipeline.Item, err error) {
+	err = r.do(ctx, opApprovalRead, "read the approval queue", func() error {
+		query, args := `SELECT `+itemColumns+` FROM main.approval_queue`, []any{}
+		var where []string
+		// The state stands in the text, so that SQLite sees that the index of
+		// pending items will do. It is one of ours.
+		if f.State != "" {
+			if _, err := pipeline.ParseState(string(f.State)); err != nil {
+				return err
+			}
+			where = append(where, `state = '`+string(f.State)+`'`)
+		}
+		if f.Conversation != 0 {
+			where = append(where, `conversation = $1`)
+			args = append(args, f.Conversation)
+		}
+		if len(where) > 0 {
+			query += ` WHERE ` + strings.Join(where, ` AND `)
+		}
+		query += ` ORDER BY deadline_at, message`
+		if f.Limit > 0 {
+			query += ` LIMIT ` + strconv.Itoa(f.Limit)
+		}
+		rows, err := r.db.QueryContext(ctx, r.sql(query), args...)
+		if err != nil {
+			return err
+		}
+		items, err = scanItems(rows)
+		return err
+	})
+	return items, err
+}
+
+// Approval returns the item of a message.
+func (r *Reader) Approval(ctx context.Context, message int64) (it pipeline.Item, found bool, err error) {
+	err = r.do(ctx, opApprovalRead, "read an item of the approval queue", func() error {
+		it, err = scanItem(r.db.QueryRowContext(ctx, r.sql(`SELECT `+itemColumns+` FROM main.approval_queue WHERE message = $1`), message))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		found = err == nil
+		return err
+	})
+	return it, found, err
+}
+
+// ChangedApprovals returns the items that were queued or changed at or after an
+// instant, in that order, without their texts. What is written at the same time
+// may come to be seen in another order.
+func (r *Reader) ChangedApprovals(ctx context.Context, since time.Time) (items []pipeline.Item, err error) {
+	err = r.do(ctx, opApprovalRead, "read what changed in the approval queue", func() error {
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT message, conversation, state, priority, urgent_at, deadline_at, changed_at
+			FROM main.approval_queue WHERE changed_at >= $1 ORDER BY changed_at, message`), since.UnixMicro())
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				it                pipeline.Item
+				state, priority   string
+				deadline, changed int64
+				urgent            sql.Null[int64]
+			)
+			if err := rows.Scan(&it.Message, &it.Conversation, &state, &priority, &urgent, &deadline, &changed); err != nil {
+				return err
+			}
+			it.State, it.Priority, it.UrgentAt = pipeline.State(state), pipeline.Priority(priority), instant(urgent)
+			it.Deadline, it.ChangedAt = time.UnixMicro(deadline).UTC(), time.UnixMicro(changed).UTC()
+			items = append(items, it)
+		}
+		return rows.Err()
+	})
+	return items, err
+}
+
+// ApprovalDepth counts the items that wait for a decision at now.
+func (r *Reader) ApprovalDepth(ctx context.Context, now time.Time) (d pipeline.Depth, err error) {
+	d.Pending = map[pipeline.Priority]int{}
+	err = r.do(ctx, opApprovalRead, "count the approval queue", func() error {
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT CASE WHEN priority = 'urgent' OR urgent_at <= $1 THEN 'urgent' ELSE 'normal' END AS p,
+			COUNT(*), MIN(created_at) FROM main.approval_queue WHERE state = 'pending' GROUP BY 1`), now.UnixMicro())
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				priority string
+				n        int
+				oldest   int64
+			)
+			if err := rows.Scan(&priority, &n, &oldest); err != nil {
+				return err
+			}
+			d.Pending[pipeline.Priority(priority)] = n
+			if t := time.UnixMicro(oldest).UTC(); d.Oldest.IsZero() || t.Before(d.Oldest) {
+				d.Oldest = t
+			}
+		}
+		return rows.Err()
+	})
+	return d, err
+}
+
+// WaitingApprovals returns the messages of the items that wait for a decision,
+// by conversation.
+func (r *Reader) WaitingApprovals(ctx context.Context) (messages map[int64][]int64, err error) {
+	messages = map[int64][]int64{}
+	err = r.do(ctx, opApprovalRead, "read what waits for approval", func() error {
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT conversation, message FROM main.approval_queue WHERE state = 'pending' ORDER BY conversation, message`))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var conversation, message int64
+			if err := rows.Scan(&conversation, &message); err != nil {
+				return err
+			}
+			messages[conversation] = append(messages[conversation], message)
+		}
+		return rows.Err()
+	})
+	return messages, err
+}
+
+// ApprovedReplies returns Chatwoot's ids of the replies that were sent in a
+// conversation.
+func (r *Reader) ApprovedReplies(ctx context.Context, conversation int64) (ids []int64, err error) {
+	err = r.do(ctx, opApprovalRead, "read the approved replies of a conversation", func() error {
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT reply_message FROM main.approval_queue
+			WHERE conversation = $1 AND reply_message IS NOT NULL`), conversation)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return rows.Err()
+	})
+	return ids, err
+}
+
+// Decided is a decision of a person.
+type Decided struct {
+	Message  int64
+	Decision pipeline.Decision
+	State    pipeline.State // that it leads to
+	By       string
+	At       time.Time
+	Reply    string // to send; empty: none
+	Reason   string
+}
+
+// DecideApproval takes a decision about an item that waits for one. Of several
+// at the same time one is taken; for the others taken is false, and the item is
+// as the first has left it. A zero item was never there.
+func (s *Store) DecideApproval(ctx context.Context, d Decided, with With) (it pipeline.Item, taken bool, err error) {
+	err = s.write(ctx, opApprovalWrite, "decide about an item", func(tx *sql.Tx) error {
+		it, err = scanItem(tx.QueryRowContext(ctx, s.sql(`UPDATE main.approval_queue
+			SET decision = $1, state = $2, decided_by = $3, decided_at = $4, reply = $5, reason = $6, changed_at = $7, attempted_at = NULL
+			WHERE message = $8 AND ((state = 'pending' AND expires_at > $9) OR state = 'failed') RETURNING `+itemColumns),
+			string(d.Decision), string(d.State), text(d.By), d.At.UnixMicro(), text(d.Reply), text(d.Reason), d.At.UnixMicro(), d.Message, d.At.UnixMicro()))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		taken = true
+		return with.do(ctx, tx)
+	})
+	if err == nil && !taken {
+		it, _, err = s.Approval(ctx, d.Message)
+	}
+	return it, taken && err == nil, err
+}
+
+// SendingReply keeps since when the reply of an item may have been sent; zero:
+// it was certainly not.
+func (s *Store) SendingReply(ctx context.Context, message int64, since time.Time) error {
+	return s.write(ctx, opApprovalWrite, "keep an attempt to send a reply", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue SET attempted_at = $1 WHERE message = $2 AND state = 'sending'`), micros(since), message)
+		return err
+	})
+}
+
+// FinishReply keeps what became of the reply of an item.
+func (s *Store) FinishReply(ctx context.Context, message int64, o pipeline.Outcome, at time.Time, with With) error {
+	var sent time.Time
+	if o.State == pipeline.Sent {
+		sent = at
+	}
+	return s.write(ctx, opApprovalWrite, "keep what became of a reply", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue
+			SET state = $1, reply_message = $2, sent_at = $3, reason = $4, changed_at = $5
+			WHERE message = $6 AND state = 'sending'`),
+			string(o.State), nullID(o.Reply), micros(sent), text(o.Reason), at.UnixMicro(), message); err != nil {
+			return err
+		}
+		return with.do(ctx, tx)
+	})
+}
+
+// CancelApprovals takes the items of some messages off the queue, those that
+// still wait for a decision; without messages, all of a conversation up to an
+// instant. It returns what it cancelled.
+func (s *Store) CancelApprovals(ctx context.Context, conversation int64, messages []int64, why pipeline.Skipped, at time.Time, with With) (items []pipeline.Item, err error) {
+	err = s.write(ctx, opApprovalWrite, "cancel items", func(tx *sql.Tx) error {
+		query := `UPDATE main.approval_queue
+			SET state = 'cancelled', decision = 'cancelled', reason = $1, decided_at = $2, changed_at = $3
+			WHERE state = 'pending' AND conversation = $4`
+		args := []any{string(why), at.UnixMicro(), at.UnixMicro(), conversation}
+		if len(messages) == 0 {
+			query += ` AND created_at <= $5`
+			args = append(args, at.UnixMicro())
+		} else {
+			list := make([]string, len(messages))
+			for i, id := range messages {
+				list[i] = strconv.FormatInt(id, 10)
+			}
+			query += ` AND message IN (` + strings.Join(list, ",") + `)`
+		}
+		rows, err := tx.QueryContext(ctx, s.sql(query+` RETURNING `+itemColumns), args...)
+		if err != nil {
+			return err
+		}
+		if items, err = scanItems(rows); err != nil {
+			return err
+		}
+		return with.do(ctx, tx)
+	})
+	return items, err
+}
+
+// ExpireApprovals takes the items off the queue that nobody decided in time. It
+// returns them.
+func (s *Store) ExpireApprovals(ctx context.Context, now time.Time) (items []pipeline.Item, err error) {
+	err = s.write(ctx, opApprovalWrite, "expire items", func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, s.sql(`UPDATE main.approval_queue
+			SET state = 'expired', decision = 'expired', decided_at = $1, changed_at = $2
+			WHERE state = 'pending' AND expires_at <= $3 RETURNING `+itemColumns), now.UnixMicro(), now.UnixMicro(), now.UnixMicro())
+		if err != nil {
+			return err
+		}
+		items, err = scanItems(rows)
+		return err
+	})
+	return items, err
+}
+
+// PruneApprovals deletes the items that have not changed since an instant, and
+// on which nothing is to be done.
+func (s *Store) PruneApprovals(ctx context.Context, before time.Time) (n int64, err error) {
+	err = s.write(ctx, opApprovalWrite, "delete old items", func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.approval_queue
+			WHERE changed_at < $1 AND state NOT IN ('pending', 'sending')`), before.UnixMicro())
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// PurgeApprovals deletes everything that is kept of what a conversation's
+// customer wrote, whatever is still to be done with it.
+func (s *Store) PurgeApprovals(ctx context.Context, conversation int64) (n int64, err error) {
+	err = s.write(ctx, opApprovalWrite, "purge a conversation", func(tx *sql.Tx) error {
+		for _, table := range []string{"drafts", "approval_queue"} {
+			res, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.`+table+` WHERE conversation = $1`), conversation)
+			if err != nil {
+				return err
+			}
+			deleted, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += deleted
+		}
+		return nil
+	})
+	return n, err
+}
