@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
@@ -54,6 +55,21 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 		"CHATWOOT_ACCOUNT_ID="+strconv.Itoa(chatwootsim.DemoAccountID), "DATA_DIR="+data,
 		"CHATWOOT_WEBHOOK_SECRET="+apptest.WebhookSecret, "WEBHOOK_LISTEN_ADDR="+hooks.Host,
 	)
+
+	// That everything was read is written down a moment after the page shows it.
+	for enough := time.After(time.Minute); ; {
+		first := exec.Command(binary, "checklist")
+		first.Dir, first.Env = dir, environ
+		out, err := first.CombinedOutput()
+		if err == nil {
+			break
+		}
+		select {
+		case <-enough:
+			t.Fatalf("the monitor does not come to pass its own checklist: %v\n%s", err, out)
+		default:
+		}
+	}
 
 	for page, text := range readPages(t) {
 		t.Run(page, func(t *testing.T) {
