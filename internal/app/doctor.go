@@ -390,8 +390,8 @@ func (d *doctor) database(mistakes bool) {
 // services examines what drafts are made with, where settings name it.
 func (d *doctor) services() {
 	for _, s := range []struct{ name, title, url string }{
-		{"knowledge", "Knowledge service (LlamaIndex)", ""},
-		{"agent", "Draft service (Agent SDK)", ""},
+		{"knowledge", "Knowledge service (LlamaIndex)", d.cfg.LlamaIndexURL},
+		{"agent", "Draft service (Agent SDK)", d.cfg.AgentSDKURL},
 	} {
 		if s.url == "" {
 			d.add(s.name, s.title, checkup.Skipped, "not configured", "")

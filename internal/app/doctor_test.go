@@ -131,6 +131,14 @@ func TestDoctor(t *testing.T) {
 		{"a Postgres that is not there", func(_ *testing.T, p *patient) { p.set("DATABASE_URL=postgres://user:hunter2-secret@127.0.0.1:1/sla") }, "database", checkup.Failed, "is Postgres running", "Do what the message says"},
 		{"an empty Postgres", func(t *testing.T, p *patient) { p.set("DATABASE_URL=" + pgtest.Database(t)) }, "database", checkup.Skipped, "there is none yet", ""},
 		{"no draft service", func(*testing.T, *patient) {}, "agent", checkup.Skipped, "not configured", ""},
+		{"a knowledge service", func(t *testing.T, p *patient) {
+			there := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(there.Close)
+			p.set("LLAMAINDEX_URL="+there.URL, "AGENT_SDK_URL=http://127.0.0.1:1")
+		}, "knowledge", checkup.OK, "answers, HTTP 404", ""},
+		{"an agent service that is down", func(_ *testing.T, p *patient) {
+			p.set("LLAMAINDEX_URL=http://127.0.0.1:1", "AGENT_SDK_URL=http://127.0.0.1:1")
+		}, "agent", checkup.Failed, "refused", "messages wait for their drafts"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
