@@ -64,7 +64,7 @@ var layout = map[string]allowance{
 	},
 	"internal/bench": {
 		ours: []string{
-			"app", "chatwoot", "chatwootsim", "config", "health", "ledger", "metrics", "monitor", "queue", "report", "sla", "store", "webhook",
+			"app", "chatwoot", "chatwootsim", "config", "health", "ledger", "metrics", "monitor", "pipeline", "queue", "report", "sla", "store", "webhook",
 		},
 		theirs: anyModule,
 	},
