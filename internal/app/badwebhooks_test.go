@@ -80,6 +80,7 @@ func TestBadWebhooksChangeNothing(t *testing.T) {
 	)
 	c := newConsumer(t)
 	clock := chatwootsim.NewManualClock(time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC))
+	c.now = clock.Now
 	began, dir := clock.Now(), t.TempDir()
 	d := apptest.StartBy(t, clock, func(sim *chatwootsim.Server) {
 		sim.Start(chatwootsim.Traffic{ArrivalsPerHour: 90, SlowShare: 0.1})

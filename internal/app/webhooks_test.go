@@ -26,7 +26,8 @@ const (
 // consumer is the other service that webhooks are forwarded to.
 type consumer struct {
 	*httptest.Server
-	t *testing.T
+	t   *testing.T
+	now func() time.Time // by which time stamps are judged
 
 	mu     sync.Mutex
 	status int // 0: 200
@@ -35,7 +36,7 @@ type consumer struct {
 }
 
 func newConsumer(t *testing.T) *consumer {
-	c := &consumer{t: t, got: map[string]int{}, bodies: map[string]string{}}
+	c := &consumer{t: t, now: time.Now, got: map[string]int{}, bodies: map[string]string{}}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
 	return c
@@ -47,7 +48,7 @@ func (c *consumer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.t.Error(err)
 	}
 	x := webhook.Explain(webhook.Evidence{
-		Form: webhook.Timestamped, Secrets: []string{forwardSecret}, Body: body, At: time.Now(),
+		Form: webhook.Timestamped, Secrets: []string{forwardSecret}, Body: body, At: c.now(),
 		Timestamp: r.Header.Get(webhook.HeaderTimestamp), Signature: r.Header.Get(webhook.HeaderSignature),
 	})
 	if !x.Accepted {
