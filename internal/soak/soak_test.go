@@ -318,8 +318,10 @@ func (w *watch) add(from, to time.Time) {
 	w.spans = append(w.spans, span{from, to})
 }
 
+// has reports whether what happened at t was seen, and how it stood before: a
+// conversation that a bot lets go of must have been seen while the bot had it.
 func (w *watch) has(t time.Time) bool {
-	return slices.ContainsFunc(w.spans, func(s span) bool { return t.After(s.from) && t.Before(s.to.Add(-quiet)) })
+	return slices.ContainsFunc(w.spans, func(s span) bool { return t.After(s.from.Add(quiet)) && t.Before(s.to.Add(-quiet)) })
 }
 
 // However often the daemon is killed, and whatever it is doing then, its ledger
