@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -322,9 +323,11 @@ func silenced(c *chain, names ...string) error {
 func TestEveryRuleReturnsData(t *testing.T) {
 	t.Parallel()
 	const secret = "EXAMPLE-webhook-secret-not-real"
+	services := httptest.NewServer(&chatwootsim.Assist{}) // so that a draft waits for approval
+	t.Cleanup(services.Close)
 	d := apptest.StartWith(t, apptest.EveryLevel,
 		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real",
-		"LLAMAINDEX_URL=http://127.0.0.1:1", "AGENT_SDK_URL=http://127.0.0.1:1")
+		"LLAMAINDEX_URL="+services.URL, "AGENT_SDK_URL="+services.URL)
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "") // a job that waits: nobody listens at the other service
 	// Without an incident there is nothing to say of when it began.
