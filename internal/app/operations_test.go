@@ -192,7 +192,7 @@ func TestWorkWaitsForTheEndOfMaintenance(t *testing.T) {
 	if _, err := app.StartMaintenance(t.Context(), d.Config, w, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	d.Await("/metrics", `(?s)chatwoot_sla_maintenance_active 1.*chatwoot_sla_queue_paused 1`)
+	d.Await("/metrics", `(?s)\nchatwoot_sla_maintenance_active 1\n.*\nchatwoot_sla_queue_paused 1\n`)
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
 	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="forward",state="ready"\} 1`)
 	if n := len(c.keys()); n > 0 {
