@@ -142,7 +142,7 @@ func (b *bench) listing(ctx context.Context) (_ row, err error) {
 	for i := range int64(itemsPending) {
 		it := pipeline.Item{State: pipeline.Pending, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
 		it.Message, it.Conversation, it.Question, it.Draft = i+1, i%1000+1, filler[:400], filler[:400]
-		it.Priority, it.Deadline = pipeline.Normal, now.Add(time.Duration(i*7919%itemsPending)*time.Second)
+		it.Action, it.Priority, it.Deadline = pipeline.Review, pipeline.Normal, now.Add(time.Duration(i*7919%itemsPending)*time.Second)
 		if _, err := s.PutApproval(ctx, it, nil); err != nil {
 			return row{}, err
 		}

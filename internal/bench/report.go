@@ -31,7 +31,7 @@ What is promised about speed and memory, and what became of it. Ratios and margi
 turns in the same run, so they carry over to other machines; the last column does not.
 
 Measured on %s, %s.
-To repeat: ` + "`make bench`" + `, which needs four minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
+To repeat: ` + "`make bench`" + `, which needs five minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
 
 `
 
