@@ -39,8 +39,11 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	}()
 	await := func(path, want string) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !strings.Contains(body(t, address+path), want); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
+		enough := time.After(time.Minute)
+		for !strings.Contains(body(t, address+path), want) {
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-enough:
 				t.Fatalf("%s does not come to contain %q:\n%s", path, want, body(t, address+path))
 			}
 		}

@@ -28,9 +28,6 @@ const (
 	stageForward = "forward" // WEBHOOK_FORWARD_URL
 )
 
-// Stages lists the stages that there can be.
-var Stages = []string{stageSettle, stageForward, stageDraft, stageNote, stageReply}
-
 const (
 	// A stage fetches ten times a second as many jobs as it has workers, so
 	// these also bound how many a second can be done. Chatwoot is spared by the
