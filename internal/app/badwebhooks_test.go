@@ -88,11 +88,16 @@ func TestBadWebhooksChangeNothing(t *testing.T) {
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
 	d.Sim.WebhookFaults(chatwootsim.WebhookFaults{Drop: 0.3, Duplicate: 0.3, Reorder: 0.3})
 
-	// Nobody looks away for long: the daemon has seen what there was to see forty
-	// seconds ago before time goes on.
+	// Nobody looks away for long: before time goes on, the daemon has seen what
+	// there was to see forty seconds ago, and has looked for missed messages
+	// within the last minute.
+	looks, looked := 0, began
 	follows := func() {
 		t.Helper()
 		eventually(t, "the daemon follows", func() bool {
+			if n := strings.Count(d.Log.String(), "looked for messages without webhooks"); n != looks {
+				looks, looked = n, clock.Now()
+			}
 			var status struct {
 				Picture struct {
 					SyncedAt *time.Time `json:"synced_at"`
@@ -102,7 +107,7 @@ func TestBadWebhooksChangeNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			at := status.Picture.SyncedAt
-			return at != nil && clock.Now().Sub(*at) <= 2*step
+			return at != nil && clock.Now().Sub(*at) <= 2*step && clock.Now().Sub(looked) <= 3*step
 		})
 	}
 	follows()
@@ -123,8 +128,9 @@ func TestBadWebhooksChangeNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	// passes lets a little time go by until something holds: what was decided is
-	// written soon, and what has only just happened comes with the next polls.
+	// passes lets a little time go by until something holds, because what has only
+	// just happened comes with the next polls, and then gives the daemon time to
+	// write and to forward.
 	passes := func(holds func() bool) {
 		t.Helper()
 		for range 20 {
@@ -136,6 +142,7 @@ func TestBadWebhooksChangeNothing(t *testing.T) {
 			d.Sim.Flush()
 			follows()
 		}
+		soon(holds)
 	}
 	var wrong []string
 	passes(func() bool {

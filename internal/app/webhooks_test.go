@@ -92,14 +92,22 @@ func listening(t *testing.T, settings ...string) *apptest.Daemon {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
+	if !soon(holds) {
+		t.Fatalf("not within two minutes: %s", what)
+	}
+}
+
+// soon reports whether something comes to hold within two minutes.
+func soon(holds func() bool) bool {
 	enough := time.After(2 * time.Minute)
 	for !holds() {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-enough:
-			t.Fatalf("%s: not within two minutes", what)
+			return false
 		}
 	}
+	return true
 }
 
 // With polls an hour apart, what is known at once was brought by webhooks.

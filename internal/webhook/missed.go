@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 )
@@ -21,6 +22,8 @@ const (
 	missedFor = time.Hour
 
 	missedInterval = 30 * time.Second // between looks
+
+	readsAtOnce = 8 // conversations
 )
 
 // Candidate is a conversation in which a customer waits for an answer, and of
@@ -89,6 +92,7 @@ func (f *Finder) Run(ctx context.Context) error {
 			return nil
 		case err == nil:
 			failing = false
+			f.o.Logger.Debug("looked for messages without webhooks")
 		case !failing:
 			failing = true
 			f.o.Logger.Info("missed webhooks cannot be looked for; it is tried again", zap.Error(err))
@@ -135,11 +139,20 @@ func (f *Finder) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, key := range missing {
+	errs := make([]error, len(missing))
+	var g errgroup.Group // what is taken in at the same time shares a commit
+	g.SetLimit(readsAtOnce)
+	for i, key := range missing {
+		g.Go(func() error {
+			errs[i] = f.read(ctx, suspects[key], from, to)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for i, key := range missing {
 		c := suspects[key]
-		if err := f.read(ctx, c, from, to); err != nil {
-			errs = append(errs, fmt.Errorf("conversation %d: %w", c.Conversation, err))
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("conversation %d: %w", c.Conversation, errs[i])
 		} else if c.Message == 0 {
 			f.looked[c.Conversation] = c.At.Unix()
 		}
@@ -169,6 +182,9 @@ func (f *Finder) read(ctx context.Context, c Candidate, from, to time.Time) erro
 		}
 		return true
 	})
+	if chatwoot.Is(err, chatwoot.NotFound) {
+		return nil // deleted since the last poll
+	}
 	if err != nil {
 		return err
 	}

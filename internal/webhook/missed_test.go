@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ type search struct {
 	sim        *chatwootsim.Server
 	finder     *webhook.Finder
 	candidates []webhook.Candidate
-	requests   int
+	requests   atomic.Int32
 }
 
 func newSearch(t *testing.T) *search {
@@ -62,7 +63,7 @@ func newSearch(t *testing.T) *search {
 			return last, nil
 		},
 		Messages: func(ctx context.Context, conversation, after int64, each func([]chatwoot.Message) bool) error {
-			s.requests++
+			s.requests.Add(1)
 			return client.Messages(ctx, conversation, after, each)
 		},
 		Began:      func(context.Context) (time.Time, error) { return noon.Add(-30 * time.Minute), nil },
@@ -120,8 +121,8 @@ func TestMessagesThatNoWebhookToldOfAreFound(t *testing.T) {
 	if got := s.look(c); got != nil {
 		t.Errorf("found again: %v", got)
 	}
-	if s.requests != 1 {
-		t.Errorf("%d requests, want one: what is known costs none", s.requests)
+	if s.requests.Load() != 1 {
+		t.Errorf("%d requests, want one: what is known costs none", s.requests.Load())
 	}
 }
 
@@ -160,8 +161,8 @@ func TestAMessageThatTheRowDoesNotNameIsLookedForOnce(t *testing.T) {
 		t.Errorf("found %v, want one", got)
 	}
 	s.look(c)
-	if s.requests != 1 {
-		t.Errorf("%d requests, want one", s.requests)
+	if s.requests.Load() != 1 {
+		t.Errorf("%d requests, want one", s.requests.Load())
 	}
 }
 
@@ -176,7 +177,7 @@ func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
 	}
 	last := s.sim.CustomerWrites(noon.Add(-2*time.Minute), conv, "")
 	got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: opened, Message: last, At: noon.Add(-2 * time.Minute)})
-	if !slices.Equal(got, []int64{last}) || s.requests != 1 {
-		t.Errorf("found %v with %d requests, want %d with one", got, s.requests, last)
+	if !slices.Equal(got, []int64{last}) || s.requests.Load() != 1 {
+		t.Errorf("found %v with %d requests, want %d with one", got, s.requests.Load(), last)
 	}
 }
