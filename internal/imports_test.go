@@ -50,7 +50,7 @@ var layout = map[string]allowance{
 	"internal/health":             {theirs: []string{client, zap}},
 	"internal/health/healthcases": {},
 	"internal/web":                {ours: []string{"incident", "pipeline", "report", "sla"}, theirs: []string{zap}},
-	"internal/webhook":            {ours: []string{"chatwoot"}, theirs: []string{client, zap}},
+	"internal/webhook":            {ours: []string{"chatwoot"}, theirs: []string{client, zap, "golang.org/x/sync"}},
 	"internal/assist":             {ours: []string{"pipeline"}, theirs: []string{client, "github.com/sony/gobreaker"}},
 	"internal/config":             {ours: []string{"calendar", "maintenance"}, theirs: []string{"github.com/caarlos0/env", "github.com/joho/godotenv"}},
 	"internal/chatwootsim":        {},

@@ -67,6 +67,7 @@ type books struct {
 	mu       sync.Mutex
 	db       *store.Store // nil until it is open
 	handoffs map[int64]monitor.Handoff
+	syncedTo time.Time // by the monitor, of all that waits here
 	probes   []store.Probe
 	inboxes  map[int64]string
 	session  *string                                 // the widget's, if it is to be saved
@@ -155,8 +156,9 @@ func (b *books) Past(ctx context.Context) (monitor.Past, error) {
 // Observe implements monitor.Ledger.
 func (b *books) Observe(batch []ledger.Observation) { b.ledger.Observe(batch) }
 
-// Synced implements monitor.Ledger.
-func (b *books) Synced(upTo time.Time) { b.ledger.Synced(upTo) }
+// Synced implements monitor.Ledger. The ledger may claim it once the hand-offs
+// of the time are kept, too: they are not read again.
+func (b *books) Synced(upTo time.Time) { b.keep(func() { b.syncedTo = upTo }) }
 
 // SaveHandoffs implements monitor.Ledger.
 func (b *books) SaveHandoffs(hs []monitor.Handoff) {
@@ -305,10 +307,11 @@ func (b *books) flush(ctx context.Context) error {
 
 func (b *books) flushHandoffs(ctx context.Context, db *store.Store) error {
 	b.mu.Lock()
-	writing := b.handoffs
+	writing, syncedTo := b.handoffs, b.syncedTo
 	b.handoffs = map[int64]monitor.Handoff{}
 	b.mu.Unlock()
 	if len(writing) == 0 {
+		b.ledger.Synced(syncedTo)
 		return nil
 	}
 	var keep []store.Handoff
@@ -326,8 +329,10 @@ func (b *books) flushHandoffs(ctx context.Context, db *store.Store) error {
 		defer b.mu.Unlock()
 		maps.Copy(writing, b.handoffs) // what came meanwhile is newer
 		b.handoffs = writing
+		return err
 	}
-	return err
+	b.ledger.Synced(syncedTo)
+	return nil
 }
 
 func (b *books) flushProbes(ctx context.Context, db *store.Store) error {

@@ -221,12 +221,7 @@ func (m *Monitor) resume(ctx context.Context) {
 		m.handed[id] = true
 	}
 	for _, h := range past.Handoffs {
-		if _, known := m.handoffs[h.Conversation]; !h.HandedAt.IsZero() && !known {
-			m.handoffs[h.Conversation] = h.HandedAt
-		}
-		if _, known := m.pending[h.Conversation]; !h.PendingAt.IsZero() && !known && m.find(h.Conversation) == nil {
-			m.pending[h.Conversation] = pending{seenAt: h.PendingAt, born: h.BornPending}
-		}
+		m.recall(h)
 	}
 	for _, e := range past.Running {
 		if m.find(e.Conversation) != nil {
@@ -245,6 +240,32 @@ func (m *Monitor) resume(ctx context.Context) {
 		m.resweep, m.gapFrom = "the ledger can be read", m.catchUpFrom
 	}
 	m.log.Info("the ledger goes on", zap.Int("running", len(past.Running)), zap.Time("synced_to", past.SyncedTo))
+}
+
+// recall joins what an earlier process knew of a bot and a conversation with
+// what was seen since this one started, which may have been first.
+func (s *state) recall(h Handoff) {
+	id := h.Conversation
+	if _, known := s.handoffs[id]; known {
+		return
+	}
+	rec := s.find(id)
+	switch {
+	case !h.HandedAt.IsZero():
+		s.handoffs[id] = h.HandedAt
+	case h.BornPending && rec != nil && rec.left == nil:
+		s.handoffs[id] = handedOver(h.PendingAt, rec.facts.WaitingSince, rec.version)
+		s.handed[id] = true
+	}
+	if p, known := s.pending[id]; known {
+		p.born = p.born && h.BornPending
+		s.pending[id] = p
+	} else if !h.PendingAt.IsZero() && rec == nil {
+		s.pending[id] = pending{seenAt: h.PendingAt, born: h.BornPending}
+	}
+	if rec != nil {
+		rec.facts.HandoffAt = s.handoffs[id]
+	}
 }
 
 // handOver gives the ledger what was noted since the last time.

@@ -259,6 +259,60 @@ func TestLedgerThatComesLate(t *testing.T) {
 	kept.compare(judged(r.sim, r.ServerNow(), func(t time.Time) bool { return t.After(began) && t.Before(r.Now()) }), began.Add(-2*time.Hour))
 }
 
+// What an earlier process knew of bots counts also when it can be read only
+// after the conversations were.
+func TestHandoffsThatAreRememberedLate(t *testing.T) {
+	clock, first := newClock(0), newChronicle(t)
+	const botsInbox = 3
+	var sim *chatwootsim.Server
+	var away, before, back int64
+	t.Run("a process that sees them pending", func(t *testing.T) {
+		first.t = t
+		r := newRig(t, rigOptions{clock: clock, ledger: first, prepare: func(s *chatwootsim.Server) {
+			inbox := s.Inboxes()[botsInbox]
+			away = s.CustomerOpens(start.Add(-20*time.Minute), inbox, "Hello?")
+			before = s.CustomerOpens(start.Add(-20*time.Minute), inbox, "Hello?")
+			back = s.CustomerOpens(start.Add(-20*time.Minute), inbox, "Hello?")
+		}})
+		sim = r.sim
+		r.settled()
+		for _, id := range []int64{before, back} {
+			sim.SetStatus(clock.ServerNow(), id, "open")
+		}
+		r.next()
+		sim.SetStatus(clock.ServerNow(), back, "pending")
+		r.next()
+	})
+	clock.pass(2 * time.Minute)
+	handedAt := clock.ServerNow()
+	sim.SetStatus(handedAt, away, "open")
+	sim.SetStatus(handedAt, back, "open")
+	clock.pass(2 * time.Minute)
+
+	second := first.next()
+	second.err = errors.New("the database is down")
+	r := newRig(t, rigOptions{clock: clock, ledger: second, chatwoot: sim})
+	defer sim.Close()
+	r.settled()
+	second.mu.Lock()
+	second.err = nil
+	second.mu.Unlock()
+	for until := clock.Now().Add(40 * time.Minute); clock.Now().Before(until); {
+		r.next()
+	}
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	for id, want := range map[int64]time.Time{
+		away:   handedAt.Add(halfHour.Target),
+		before: first.handoffs[before].HandedAt.Add(halfHour.Target),
+		back:   first.handoffs[back].HandedAt.Add(halfHour.Target),
+	} {
+		if got := second.outcomes[id]; got.Outcome != ledger.Breached || got.At.Sub(want).Abs() > 1100*time.Millisecond {
+			t.Errorf("conversation %d: %s at %v, want breached at %v", id, got.Outcome, got.At, want)
+		}
+	}
+}
+
 // Whoever asks for the outcome of a conversation that left must be answered
 // sooner or later, whatever Chatwoot's faults.
 func TestOutcomesOutliveFaults(t *testing.T) {

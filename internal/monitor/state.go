@@ -185,13 +185,7 @@ func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
 		s.pending[c.ID] = pending{seenAt: v, born: !handed && !wasOpen && (!known || p.born)}
 	case chatwoot.Open:
 		if p, ok := s.pending[c.ID]; ok && p.born {
-			// Newer servers set waiting_since at the hand-off, if it was empty;
-			// otherwise the save that we first see as open is the best there is.
-			at := v
-			if c.WaitingSince.After(p.seenAt) {
-				at = c.WaitingSince
-			}
-			s.handoffs[c.ID] = at
+			s.handoffs[c.ID] = handedOver(p.seenAt, c.WaitingSince, v)
 		}
 		delete(s.pending, c.ID)
 	case chatwoot.Resolved:
@@ -201,6 +195,17 @@ func (s *state) followBot(c chatwoot.Conversation, v time.Time, wasOpen bool) {
 			delete(s.pending, c.ID)
 		}
 	}
+}
+
+// handedOver returns when a bot let go of a conversation that was last seen
+// pending, and then open in a row of some version. Newer servers set
+// waiting_since at the hand-off, if it was empty; otherwise the save that we
+// first see as open is the best there is.
+func handedOver(pendingAt, waitingSince, version time.Time) time.Time {
+	if waitingSince.After(pendingAt) {
+		return waitingSince
+	}
+	return version
 }
 
 // unansweredFor is how long a customer's message counts as Unanswered.
