@@ -104,7 +104,7 @@ func New(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration, o.Now())
+	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration)
 	if err != nil {
 		return nil, fmt.Errorf("MAINTENANCE_RRULE cannot be used: %w", err)
 	}

@@ -58,7 +58,7 @@ func StartMaintenance(ctx context.Context, cfg config.Config, w MaintenanceWindo
 // StopMaintenance ends the window with an id, or for 0 those that were opened
 // by hand and are under way, and returns them as they were.
 func StopMaintenance(ctx context.Context, cfg config.Config, id int64, now time.Time) (stopped []MaintenanceWindow, err error) {
-	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration, now)
+	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ type PlannedWindow struct {
 // are all there are.
 func ListMaintenance(ctx context.Context, cfg config.Config, now time.Time) ([]PlannedWindow, error) {
 	const few = 3
-	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration, now)
+	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration)
 	if err != nil {
 		return nil, err
 	}

@@ -186,7 +186,7 @@ func Checklist(ctx context.Context, o Options) (list checkup.List, err error) {
 	if err != nil {
 		return list, err
 	}
-	schedule, err := maintenance.New(o.Config.MaintenanceRules, o.Config.MaintenanceDuration, o.Now())
+	schedule, err := maintenance.New(o.Config.MaintenanceRules, o.Config.MaintenanceDuration)
 	if err != nil {
 		return list, err
 	}

@@ -25,7 +25,7 @@ func testPromiser(t *testing.T, settings ...string) (*promiser, *observer.Observ
 	if err != nil {
 		t.Fatal(err)
 	}
-	planned, err := maintenance.New(loaded.MaintenanceRules, loaded.MaintenanceDuration, monday)
+	planned, err := maintenance.New(loaded.MaintenanceRules, loaded.MaintenanceDuration)
 	if err != nil {
 		t.Fatal(err)
 	}

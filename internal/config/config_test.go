@@ -172,7 +172,7 @@ func TestValues(t *testing.T) {
 		{"no maintenance", "MAINTENANCE_RRULE=off", ""},
 		{"two rules", "MAINTENANCE_RRULE=FREQ=MONTHLY;BYDAY=2TU|FREQ=MONTHLY;BYDAY=4TU", ""},
 		{"a rule in words", "MAINTENANCE_RRULE=monthly", `MAINTENANCE_RRULE "monthly" cannot be used: "MONTHLY" is no part of a recurrence rule; write a rule like FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0, or off`},
-		{"a rule that is over", "MAINTENANCE_RRULE=FREQ=DAILY;UNTIL=20260105T000000Z", `MAINTENANCE_RRULE "FREQ=DAILY;UNTIL=20260105T000000Z" cannot be used: FREQ=DAILY;UNTIL=20260105T000000Z is over: its last window began at 2026-01-05 00:00:00 UTC; correct the rule or MAINTENANCE_DURATION, or write off`},
+		{"a rule that is over", "MAINTENANCE_RRULE=FREQ=DAILY;UNTIL=20260105T000000Z", ""},
 		{"maintenance longer than its period", "MAINTENANCE_DURATION=40d", `MAINTENANCE_RRULE "FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0" cannot be used: FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2;BYMINUTE=0;BYSECOND=0 begins a window at 2024-01-09 02:00:00 UTC and the next at 2024-02-13 02:00:00 UTC, so windows of 960h0m0s have no time between them; correct the rule or MAINTENANCE_DURATION, or write off`},
 		{"maintenance of no time is one mistake", "MAINTENANCE_DURATION=0s", `MAINTENANCE_DURATION "0s" is out of range; write 1m or more`},
 		{"an unknown report zone", "REPORT_TIMEZONE=Berlin", `REPORT_TIMEZONE "Berlin" is no time zone; write a name of the TZ database, such as Europe/Berlin or UTC`},
@@ -248,7 +248,7 @@ func TestPromisesAndHours(t *testing.T) {
 	if !got.PauseDuringMaintenance || got.ReportZone.String() != "America/New_York" {
 		t.Errorf("PauseDuringMaintenance = %v, ReportZone = %v", got.PauseDuringMaintenance, got.ReportZone)
 	}
-	schedule, err := maintenance.New(got.MaintenanceRules, got.MaintenanceDuration, monday)
+	schedule, err := maintenance.New(got.MaintenanceRules, got.MaintenanceDuration)
 	if _, planned := schedule.Next(monday); err != nil || planned {
 		t.Errorf("maintenance is planned (%v), want none", err)
 	}
@@ -530,12 +530,13 @@ func TestWarnings(t *testing.T) {
 		{"a name of our other family", "SLA_COLOUR=red", []string{"SLA_COLOUR in .env is not a setting and has no effect; remove it unless another program reads it"}},
 		{"a name of our family", "CHATWOOT_COLOUR=red", []string{"CHATWOOT_COLOUR in .env is not a setting and has no effect; remove it unless another program reads it"}},
 		{"an equals sign too late", "CHATWOOT_TOKEN s3cret==", []string{"a line of .env begins with CHATWOOT_TOKEN but is not NAME=value and has no effect; correct it"}},
+		{"a rule that goes on and one that is over", "MAINTENANCE_RRULE=FREQ=MONTHLY;BYDAY=2TU|FREQ=DAILY;BYHOUR=4;UNTIL=20260105T040000Z", []string{"MAINTENANCE_RRULE: FREQ=DAILY;BYHOUR=4;UNTIL=20260105T040000Z is over: its last window began at 2026-01-05 04:00:00 UTC; take it out, or write one that goes on"}},
 		{"another program's names", "PATH=/bin\nDATABASE=x\nNODE_ENV=test\nA=1", nil},
 		{"every form of a secret", "CHATWOOT_API_TOKEN_FILE=/dev/null\nCHATWOOT_EMBED_TOKEN_FILE=/dev/null", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _ := config.Load(config.Options{Dir: writeDotenv(t, tt.dotenv), UID: os.Getuid()})
+			got, _ := config.Load(config.Options{Dir: writeDotenv(t, tt.dotenv), UID: os.Getuid(), Now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)})
 			if w := got.Warnings(); !slices.Equal(w, tt.want) {
 				t.Errorf("Warnings = %q, want %q", w, tt.want)
 			}

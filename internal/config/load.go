@@ -35,7 +35,7 @@ type Options struct {
 	Dir     string   // folder of the .env file; empty: none is read
 	UID     int      // user who, beside root, may own the .env file
 
-	// Now tells maintenance rules that are over; zero: they are accepted.
+	// Now tells maintenance rules that are over; zero: none is warned about.
 	Now time.Time
 }
 
@@ -86,7 +86,7 @@ func Load(o Options) (*Loaded, error) {
 		}
 		f := faults[v.field]
 		if f == nil && found[i].text != "" {
-			f = l.check(v, o.Now)
+			f = l.check(v)
 		}
 		switch {
 		case f == nil, f.missing && refused != nil: // it may well be in the .env that was refused
@@ -96,7 +96,7 @@ func Load(o Options) (*Loaded, error) {
 			mistakes = append(mistakes, Mistake{v.name, fmt.Sprintf("%q %s", shown, f.wrong), f.fix})
 		}
 	}
-	l.warnings = append(l.unwise(), misspelt(dotenv, vars)...)
+	l.warnings = append(l.unwise(o.Now), misspelt(dotenv, vars)...)
 
 	if len(mistakes) == 0 {
 		return l, nil

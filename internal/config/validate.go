@@ -102,9 +102,8 @@ func (v variable) advice() string {
 	}
 }
 
-// check judges a value that has been parsed, at now. It returns nil if v can be
-// used.
-func (c *Config) check(v variable, now time.Time) *valueError {
+// check judges a value that has been parsed. It returns nil if v can be used.
+func (c *Config) check(v variable) *valueError {
 	field := reflect.ValueOf(c).Elem().FieldByName(v.field)
 	if field.CanInt() && outside(field, v) {
 		return &valueError{wrong: "is out of range", fix: v.advice()}
@@ -128,7 +127,7 @@ func (c *Config) check(v variable, now time.Time) *valueError {
 		if c.MaintenanceDuration < time.Minute {
 			return nil // a mistake of its own
 		}
-		if _, err := maintenance.New(c.MaintenanceRules, c.MaintenanceDuration, now); err != nil {
+		if _, err := maintenance.New(c.MaintenanceRules, c.MaintenanceDuration); err != nil {
 			return &valueError{wrong: "cannot be used: " + err.Error(), fix: "correct the rule or MAINTENANCE_DURATION, or write off"}
 		}
 	case "StatusURL":
@@ -455,8 +454,8 @@ func withoutCredentials(v string) string {
 	return v
 }
 
-// unwise returns what is allowed and should not be.
-func (c *Config) unwise() []string {
+// unwise returns what is allowed and should not be, at now.
+func (c *Config) unwise(now time.Time) []string {
 	var list []string
 	if c.BaseURL != nil && c.BaseURL.Scheme == "http" && !loopback(c.BaseURL.Hostname()) {
 		list = append(list, "CHATWOOT_BASE_URL is plain http: the token crosses the network unencrypted; use https")
@@ -481,6 +480,9 @@ func (c *Config) unwise() []string {
 	}
 	if c.LlamaIndexURL != "" && c.AgentSDKURL != "" && !c.APITokens.IsSet() {
 		list = append(list, "API_TOKENS is not set, so nobody can approve the drafts that LLAMAINDEX_URL and AGENT_SDK_URL turn on")
+	}
+	for _, rule := range c.MaintenanceRules.Over(c.MaintenanceDuration, now) {
+		list = append(list, "MAINTENANCE_RRULE: "+rule+"; take it out, or write one that goes on")
 	}
 	return list
 }

@@ -22,7 +22,7 @@ func schedule(t *testing.T, text string, duration time.Duration) *maintenance.Sc
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := maintenance.New(rules, duration, now)
+	s, err := maintenance.New(rules, duration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,18 +259,16 @@ func TestRefusals(t *testing.T) {
 		{"never", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", time.Hour, "never opens a window"},
 		{"never, day by day", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", time.Hour, "never opens a window"},
 		{"never, by an interval that misses", "FREQ=MONTHLY;INTERVAL=12;BYMONTH=5", time.Hour, "never opens a window"},
-		{"until long ago", "FREQ=DAILY;UNTIL=20260105T000000Z", time.Hour, "is over: its last window began at 2026-01-05 00:00:00 UTC"},
-		{"a count that is used up", "DTSTART=20260105T000000Z;FREQ=DAILY;COUNT=3", time.Hour, "is over: its last window began at 2026-01-07"},
-		{"one rule of two is over", monthly + "|FREQ=DAILY;UNTIL=20260105T000000Z", time.Hour, "is over"},
 		{"windows longer than their period", "FREQ=DAILY;BYHOUR=2", 25 * time.Hour, "have no time between them"},
 		{"windows as long as their period", "FREQ=DAILY;BYHOUR=2", 24 * time.Hour, "have no time between them"},
 		{"windows that overlap now and then", "FREQ=MONTHLY;BYMONTHDAY=1,31", 30 * time.Hour, "begins a window at 2024-01-31 00:00:00 UTC and the next at 2024-02-01 00:00:00 UTC"},
 		{"windows of no length", monthly, 0, "over before they begin"},
 		{
 			"rules that overlap", "FREQ=WEEKLY;BYDAY=TU;BYHOUR=2|FREQ=WEEKLY;BYDAY=TU;BYHOUR=3", 2 * time.Hour,
-			"FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 begins a window at 2026-03-03 03:00:00 UTC, before that of FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 at 2026-03-03 02:00:00 UTC is over",
+			"FREQ=WEEKLY;BYDAY=TU;BYHOUR=3 begins a window at 2024-01-02 03:00:00 UTC, before that of FREQ=WEEKLY;BYDAY=TU;BYHOUR=2 at 2024-01-02 02:00:00 UTC is over",
 		},
-		{"rules that overlap once in years", monthly + "|FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=8;BYHOUR=3", 2 * time.Hour, "2031-04-08 03:00:00 UTC, before that of"},
+		{"rules that overlap once in years", monthly + "|DTSTART=20260101T030000Z;FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=8", 2 * time.Hour, "2031-04-08 03:00:00 UTC, before that of"},
+		{"rules that overlap in twenty years", monthly + "|DTSTART=20450814T030000Z;FREQ=DAILY;COUNT=1|DTSTART=20450815T030000Z;FREQ=DAILY;COUNT=1|DTSTART=20450808T030000Z;FREQ=DAILY;COUNT=1", 2 * time.Hour, "2045-08-08 03:00:00 UTC, before that of"},
 		{"the same rule twice", monthly + "|" + monthly, 2 * time.Hour, "before that of"},
 		{"an unknown zone", "TZID=Europe/Berlyn;FREQ=DAILY", time.Hour, "TZID=Europe/Berlyn is no time zone; write a name"},
 		{"the zone of whatever machine", "TZID=Local;FREQ=DAILY", time.Hour, "TZID=Local is no time zone"},
@@ -280,7 +278,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rules, err := maintenance.Parse(tt.text)
 			if err == nil {
-				_, err = maintenance.New(rules, tt.duration, now)
+				_, err = maintenance.New(rules, tt.duration)
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
@@ -289,17 +287,37 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A rule whose last window is still open is not over.
-func TestTheLastWindowCounts(t *testing.T) {
-	rules, err := maintenance.Parse("FREQ=DAILY;UNTIL=20260302T000000Z")
-	if err != nil {
-		t.Fatal(err)
+// A daemon that started yesterday has to start today: what has become of a rule
+// is told, and refused is nothing.
+func TestRulesThatAreOver(t *testing.T) {
+	tests := []struct {
+		name, text string
+		duration   time.Duration
+		want       []string
+	}{
+		{"one that goes on", monthly, time.Hour, nil},
+		{"none", "off", time.Hour, nil},
+		{"one that is still to come", "DTSTART=20260601T000000Z;FREQ=DAILY;COUNT=1", time.Hour, nil},
+		{"until long ago", "FREQ=DAILY;UNTIL=20260105T000000Z", time.Hour, []string{"FREQ=DAILY;UNTIL=20260105T000000Z is over: its last window began at 2026-01-05 00:00:00 UTC"}},
+		{"a count that is used up", "DTSTART=20260105T000000Z;FREQ=DAILY;COUNT=3", time.Hour, []string{"DTSTART=20260105T000000Z;FREQ=DAILY;COUNT=3 is over: its last window began at 2026-01-07 00:00:00 UTC"}},
+		{"one of two", monthly + "|FREQ=DAILY;BYHOUR=5;UNTIL=20260105T060000Z", time.Hour, []string{"FREQ=DAILY;BYHOUR=5;UNTIL=20260105T060000Z is over: its last window began at 2026-01-05 05:00:00 UTC"}},
+		{"in its last window", "FREQ=DAILY;UNTIL=20260302T000000Z", 10 * time.Hour, nil},
+		{"at the end of that", "FREQ=DAILY;UNTIL=20260302T000000Z", 9 * time.Hour, []string{"FREQ=DAILY;UNTIL=20260302T000000Z is over: its last window began at 2026-03-02 00:00:00 UTC"}},
 	}
-	if _, err := maintenance.New(rules, 10*time.Hour, now); err != nil {
-		t.Errorf("in the last window: %v", err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			schedule(t, tt.text, tt.duration) // they can be used
+			rules, err := maintenance.Parse(tt.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := rules.Over(tt.duration, now); !slices.Equal(got, tt.want) {
+				t.Errorf("over are %q, want %q", got, tt.want)
+			}
+		})
 	}
-	if _, err := maintenance.New(rules, 9*time.Hour, now); err == nil {
-		t.Error("at the end of the last window it is not over")
+	if _, ok := schedule(t, monthly+"|FREQ=DAILY;BYHOUR=5;UNTIL=20260105T060000Z", time.Hour).Next(now); !ok {
+		t.Error("after one rule is over, the other opens no window")
 	}
 }
 
@@ -313,10 +331,11 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := maintenance.New(rules, time.Hour, now)
+		s, err := maintenance.New(rules, time.Hour)
 		if err != nil {
 			return
 		}
+		rules.Over(time.Hour, now)
 		w, ok := s.Next(now)
 		if ok && (!w.Start.After(now) || w.End.Sub(w.Start) < time.Hour) {
 			t.Errorf("%q: after %v comes %v", text, now, w)
@@ -329,7 +348,7 @@ func BenchmarkEnding(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := maintenance.New(rules, 2*time.Hour, now)
+	s, err := maintenance.New(rules, 2*time.Hour)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -188,6 +188,16 @@ func (r rule) starts() rrule.Next {
 	}
 }
 
+// sources returns the rules, each before its first window.
+func (r Rules) sources() []source {
+	list := make([]source, len(r.list))
+	for i, each := range r.list {
+		list[i] = source{rule: each.text, next: each.starts()}
+		list[i].advance()
+	}
+	return list
+}
+
 // onTheClock returns what the clocks of a zone show at t, as if it were UTC.
 func onTheClock(t time.Time, zone *time.Location) time.Time {
 	_, offset := t.In(zone).Zone()

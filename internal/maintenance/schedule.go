@@ -2,7 +2,6 @@ package maintenance
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -23,86 +22,86 @@ type Schedule struct {
 
 // source is a rule that is read on as far as it was needed.
 type source struct {
+	rule  string
 	next  func() (time.Time, bool)
-	start time.Time // of its first window that is not read
+	start time.Time // of its first window that is not read; zero: there is none
+}
+
+func (s *source) advance() { s.start, _ = s.next() }
+
+// earliest returns the source of the window that starts next, or nil.
+func earliest(sources []source) *source {
+	var first *source
+	for i := range sources {
+		src := &sources[i]
+		if !src.start.IsZero() && (first == nil || src.start.Before(first.start)) {
+			first = src
+		}
+	}
+	return first
 }
 
 // New returns the windows of the given length that the rules open. It refuses
-// a rule that opens none after now, one whose windows are not over before the
-// next begins, and rules whose windows overlap. The error says why.
-func New(rules Rules, duration time.Duration, now time.Time) (*Schedule, error) {
+// a rule that never opens one, and windows that are not over before the next
+// begins. The error says why. What it accepts, it accepts for ever: nobody
+// could start a daemon whose rules had become mistakes by themselves.
+func New(rules Rules, duration time.Duration) (*Schedule, error) {
 	if duration <= 0 {
 		return nil, fmt.Errorf("windows of %v are over before they begin", duration)
 	}
-	s := &Schedule{duration: duration}
-	for _, r := range rules.list {
-		if err := r.check(duration, now); err != nil {
-			return nil, err
-		}
-		src := source{next: r.starts()}
-		src.start, _ = src.next()
-		s.sources = append(s.sources, src)
+	if err := check(rules.sources(), duration); err != nil {
+		return nil, err
 	}
-	return s, rules.overlap(duration, now)
+	return &Schedule{duration: duration, sources: rules.sources()}, nil
 }
 
-// overlap says which windows of different rules would be under way at once, in
-// the years that anybody plans for.
-func (r Rules) overlap(duration time.Duration, now time.Time) error {
-	const (
-		years = 10
-		most  = 10_000 // starts of each rule
-	)
-	if len(r.list) < 2 {
-		return nil
-	}
-	type begun struct {
-		at   time.Time
-		rule string
-	}
-	var all []begun
-	for _, each := range r.list {
-		next, n := each.starts(), 0
-		for start, ok := next(); ok && n < most && start.Before(now.AddDate(years, 0, 0)); start, ok = next() {
-			if start.Add(duration).After(now) {
-				all = append(all, begun{start, each.text})
-				n++
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b begun) int { return a.at.Compare(b.at) })
-	for i := 1; i < len(all); i++ {
-		if first, second := all[i-1], all[i]; second.at.Before(first.at.Add(duration)) {
-			return fmt.Errorf("%s begins a window at %s, before that of %s at %s is over",
-				second.rule, written(second.at), first.rule, written(first.at))
-		}
-	}
-	return nil
-}
+// planned is as far as anybody plans; windows after it are not compared.
+var planned = time.Date(2050, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// check says why r cannot be used with windows of that length.
-func (r rule) check(duration time.Duration, now time.Time) error {
-	const compared = 400 // distances that are looked at, more than a year of days
-	var last time.Time
-	next := r.starts()
-	for n := 0; n < compared || !last.After(now); n++ {
-		start, ok := next()
-		if !ok {
-			break
+// check says why windows of that length cannot be used. It reads the sources.
+func check(sources []source, duration time.Duration) error {
+	for _, s := range sources {
+		if s.start.IsZero() {
+			return fmt.Errorf("%s never opens a window", s.rule)
 		}
-		if n > 0 && start.Sub(last) <= duration {
+	}
+	const most = 20_000 // two rules for each day until then
+	var last *source
+	var began time.Time // the window of last
+	for range most {
+		src := earliest(sources)
+		if src == nil || !src.start.Before(planned) {
+			return nil
+		}
+		switch start := src.start; {
+		case src == last && start.Sub(began) <= duration:
 			return fmt.Errorf("%s begins a window at %s and the next at %s, so windows of %v have no time between them",
-				r.text, written(last), written(start), duration)
+				src.rule, written(began), written(start), duration)
+		case last != nil && start.Before(began.Add(duration)):
+			return fmt.Errorf("%s begins a window at %s, before that of %s at %s is over",
+				src.rule, written(start), last.rule, written(began))
 		}
-		last = start
-	}
-	switch {
-	case last.IsZero():
-		return fmt.Errorf("%s never opens a window", r.text)
-	case !last.Add(duration).After(now):
-		return fmt.Errorf("%s is over: its last window began at %s", r.text, written(last))
+		last, began = src, src.start
+		src.advance()
 	}
 	return nil
+}
+
+// Over returns of each rule that opens no window of that length any more what
+// is to be said about it.
+func (r Rules) Over(duration time.Duration, now time.Time) []string {
+	var list []string
+	for _, s := range r.sources() {
+		var last time.Time
+		for !s.start.IsZero() && !last.Add(duration).After(now) {
+			last = s.start
+			s.advance()
+		}
+		if !last.IsZero() && !last.Add(duration).After(now) {
+			list = append(list, fmt.Sprintf("%s is over: its last window began at %s", s.rule, written(last)))
+		}
+	}
+	return list
 }
 
 func written(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }
@@ -173,13 +172,7 @@ func (s *Schedule) Ending(t time.Time) (w Window, ok bool) {
 
 // read takes in the next start of all rules. It reports whether there was one.
 func (s *Schedule) read() bool {
-	var first *source
-	for i := range s.sources {
-		src := &s.sources[i]
-		if !src.start.IsZero() && (first == nil || src.start.Before(first.start)) {
-			first = src
-		}
-	}
+	first := earliest(s.sources)
 	if first == nil {
 		return false
 	}
@@ -189,6 +182,6 @@ func (s *Schedule) read() bool {
 	} else {
 		s.windows = append(s.windows, w)
 	}
-	first.start, _ = first.next() // zero at the end
+	first.advance()
 	return true
 }
