@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/config"
@@ -16,22 +17,39 @@ import (
 // as not processed. After maintenance, what has piled up has as long.
 const stuckAfter = 5 * time.Minute
 
-// backlog says how many jobs wait after a failure or for their service, and
-// whether those that could be worked are not. Jobs keep this machine's time,
-// however fast the clock is that everything else goes by.
-func (a *App) backlog() (waiting int, stuck bool) {
+// backlog says whether webhooks are processed, but not since when.
+func (a *App) backlog() incident.Check {
 	d, counted := a.webhooks.queue.Depth()
 	if !counted || a.webhooks.queue.Paused() {
-		return 0, false
+		return incident.Check{Name: processing}
 	}
 	plan, _ := a.upkeep.plans()
 	resumed, _ := plan.Ended(a.now())
-	for _, c := range d.Counts {
-		if c.State == queue.Ready && c.Jobs > 0 && d.At.Sub(c.Oldest) > stuckAfter && a.now().Sub(resumed.End) > stuckAfter {
-			stuck = true
-		}
+	return judgeBacklog(d, a.now().Sub(resumed.End))
+}
+
+const processing = "webhook processing"
+
+// judgeBacklog says whether webhooks are processed: not if too many jobs wait
+// after a failure or for their service, or if those that could be worked are
+// not. Jobs keep this machine's time, however fast the clock is by which they
+// were resumed.
+func judgeBacklog(d queue.Depth, sinceResumed time.Duration) incident.Check {
+	c := incident.Check{Name: processing, Known: true}
+	late := slices.ContainsFunc(d.Counts, func(c queue.Count) bool {
+		return c.State == queue.Ready && c.Jobs > 0 && d.At.Sub(c.Oldest) > stuckAfter
+	})
+	switch waiting := d.Sum(queue.Retry); {
+	case waiting > incident.MostWaiting:
+		c.Problem = fmt.Sprintf("%d jobs wait to be tried again, more than %d", waiting, incident.MostWaiting)
+	case late && sinceResumed <= stuckAfter:
+		c.Known = false // what has piled up has to be worked off first
+	case late:
+		c.Problem = "nothing is processed"
+	default:
+		c.Passes = true
 	}
-	return d.Sum(queue.Retry), stuck
+	return c
 }
 
 // webhooksResumed examines whether jobs are worked again. Nil: webhooks are

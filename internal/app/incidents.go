@@ -45,14 +45,14 @@ type incidents struct {
 	after     func(time.Duration) <-chan time.Time
 	log       *zap.Logger
 
-	// queue says how many jobs wait after a failure or behind an open circuit,
-	// and whether webhooks are not processed.
-	queue func() (waiting int, stuck bool)
+	// queue says whether webhooks are processed, but not since when.
+	queue func() incident.Check
 
-	// Of the goroutine in run alone.
-	unsaved []unsavedIncident // ended while the database was away
-	dirty   bool              // current has changed since it was read or saved
-	kept    int               // entries of its timeline that are saved
+	// Of the goroutine in watch alone.
+	webhooks incident.Check    // what was known of them in the last step
+	unsaved  []unsavedIncident // ended while the database was away
+	dirty    bool              // current has changed since it was read or saved
+	kept     int               // entries of its timeline that are saved
 
 	mu      sync.RWMutex
 	current incident.Incident
@@ -203,7 +203,7 @@ func (n *incidents) facts(ctx context.Context, now time.Time) incident.Facts {
 	if w, ok := plan.Ended(now); ok {
 		f.MaintenanceEnded = w.End
 	}
-	f.Waiting, f.Stuck = n.queue()
+	f.Webhooks = n.processed(now)
 	latest, _ := n.watcher.Latest()
 	for _, c := range checks {
 		s := n.watcher.State(c.probe)
@@ -219,6 +219,17 @@ func (n *incidents) facts(ctx context.Context, now time.Time) incident.Facts {
 		n.agree(ctx, now, f.Checks)
 	}
 	return f
+}
+
+// processed is what is known of webhooks, and since when.
+func (n *incidents) processed(now time.Time) incident.Check {
+	c := n.queue()
+	c.Since = now
+	if was := n.webhooks; was.Known == c.Known && was.Passes == c.Passes && !was.Since.IsZero() {
+		c.Since = was.Since
+	}
+	n.webhooks = c
+	return c
 }
 
 // agree makes of the checks what all processes will say of them. One that fails

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/checkup"
 	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // quick starts a daemon for which minutes pass in seconds.
@@ -179,6 +181,28 @@ func TestIncident(t *testing.T) {
 	}
 	if regexp.MustCompile(`4111|` + apptest.Token).MatchString(file) {
 		t.Errorf("the evidence tells what it must not:\n%s", file)
+	}
+}
+
+// More jobs wait than may, for longer than a minute, and it is over when they
+// have been worked.
+func TestIncidentOfWebhooks(t *testing.T) {
+	c := newConsumer(t)
+	c.answer(http.StatusServiceUnavailable)
+	d := quick(t, append(c.settings(), "CHATWOOT_WEBHOOK_SECRET="+hookSecret, "MAINTENANCE_RRULE=off")...)
+	c.now = d.Now
+	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
+	d.Await("/api/v1/status", `"synced_at"`)
+	for range incident.MostWaiting + 1 {
+		d.Sim.CustomerOpens(d.Now(), d.Sim.Inboxes()[0], "Hello?")
+	}
+	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 1`)
+	d.Await("/api/v1/incidents", `(?s)"level": 3,.*"webhook processing: \d+ jobs wait to be tried again, more than 50, since `)
+	c.answer(0)
+	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 0`)
+	list, err := app.Incidents(t.Context(), d.Config, 10)
+	if err != nil || len(list) != 1 || list[0].Open() {
+		t.Errorf("incidents %+v (%v), want one that is over", list, err)
 	}
 }
 

@@ -40,6 +40,11 @@ const (
 	// MostWaiting is how many jobs may wait to be tried again before webhooks
 	// count as not processed.
 	MostWaiting = 50
+
+	// settled is how long webhooks have to be processed, or not, before that
+	// counts: a queue that is about as long as it may be is one incident, and
+	// not one at each count. ChatwootRetryQueueHigh waits as long.
+	settled = time.Minute
 )
 
 // Due returns how long an incident of the level may last by the runbook, and
@@ -91,7 +96,7 @@ type Incident struct {
 	// break; zero: none does.
 	FailingSince time.Time
 
-	// Overran tells one that began in maintenance and was still there when
+	// Overran tells one whose checks failed in maintenance and still did when
 	// that was over.
 	Overran  bool
 	Timeline []Entry
@@ -108,11 +113,11 @@ func (i Incident) Duration(now time.Time) time.Duration {
 	return i.Ended.Sub(i.Started)
 }
 
-// Check is one of the two health checks.
+// Check is one of the two health checks, or what is known of webhooks.
 type Check struct {
 	Name     string // for people, such as "platform health"
-	ExitCode int    // when it alone fails
-	Known    bool   // false: it has not been made often enough
+	ExitCode int    // when it alone fails; 0: it is no health check
+	Known    bool   // false: it has not been made often enough, or nobody can say now
 	Passes   bool
 	Since    time.Time // of what is known
 	Problem  string    // why it fails
@@ -122,34 +127,29 @@ type Check struct {
 type Facts struct {
 	Checks []Check
 
-	// Waiting is how many jobs wait after a failure, and Stuck is whether
-	// webhooks are not processed at all.
-	Waiting int
-	Stuck   bool
+	// Webhooks passes while they are processed. It is not known while they are
+	// held back on purpose, and as long as what has piled up then says nothing.
+	Webhooks Check
 
 	Maintenance      bool
 	MaintenanceEnded time.Time // the last one; zero: there was none
 }
 
-const webhooks = "webhook processing"
-
 // Step returns what i has become by now, and whether that is anything new. In
 // maintenance nothing begins and nothing gets worse: failures are expected.
 func (i Incident) Step(f Facts, now time.Time) (Incident, bool) {
 	down, unknown := f.failing()
-	stuck := !f.Maintenance && (f.Stuck || f.Waiting > MostWaiting)
+	stuck := !f.Maintenance && f.Webhooks.hasSettled(now) && !f.Webhooks.Passes
 	if !i.Open() {
 		if f.Maintenance || len(down) == 0 && !stuck {
 			return i, false
 		}
 		return begin(f, down, stuck, now), true
 	}
-	if len(down) == 0 && !stuck {
-		// A process that has just started, and a queue that stands still on
-		// purpose, cannot say that it is over.
-		if unknown || f.Maintenance && slices.Contains(i.Affected, webhooks) {
-			return i, false
-		}
+	// A process that has just started, and a queue that stands still on purpose,
+	// cannot say that it is over.
+	processed := f.Webhooks.hasSettled(now) && f.Webhooks.Passes
+	if len(down) == 0 && !unknown && !stuck && (processed || !slices.Contains(i.Affected, f.Webhooks.Name)) {
 		return i.end(f, now), true
 	}
 	was := i
@@ -161,10 +161,17 @@ func (i Incident) Step(f Facts, now time.Time) (Incident, bool) {
 		i.FailingSince = earliest(down)
 	}
 	if !f.Maintenance {
+		if len(down) > 0 && i.FailingSince.Before(f.MaintenanceEnded) {
+			i.overrun(f.MaintenanceEnded)
+		}
 		i.take(f, down, stuck, now)
 	}
-	return i, i.Level != was.Level || i.ExitCode != was.ExitCode || len(i.Affected) != len(was.Affected) || !i.FailingSince.Equal(was.FailingSince)
+	return i, i.Level != was.Level || i.ExitCode != was.ExitCode || i.Overran != was.Overran ||
+		len(i.Affected) != len(was.Affected) || !i.FailingSince.Equal(was.FailingSince)
 }
+
+// hasSettled reports whether what is known of c has been so for long enough.
+func (c Check) hasSettled(now time.Time) bool { return c.Known && now.Sub(c.Since) >= settled }
 
 func (f Facts) failing() (down []Check, unknown bool) {
 	for _, c := range f.Checks {
@@ -191,13 +198,13 @@ func earliest(down []Check) time.Time {
 // begin returns a new incident. What failed in maintenance already is an
 // incident from its end on.
 func begin(f Facts, down []Check, stuck bool, now time.Time) Incident {
-	i := Incident{Started: now}
+	i := Incident{Started: f.Webhooks.Since}
 	if len(down) > 0 {
 		i.FailingSince = earliest(down)
 		i.Started = i.FailingSince
 		if i.Started.Before(f.MaintenanceEnded) {
-			i.Started, i.Overran = f.MaintenanceEnded, true
-			i.note(i.Started, Event, "maintenance is over, and what failed in it still fails")
+			i.Started = f.MaintenanceEnded
+			i.overrun(f.MaintenanceEnded)
 		}
 	}
 	i.take(f, down, stuck, now)
@@ -208,20 +215,24 @@ func begin(f Facts, down []Check, stuck bool, now time.Time) Incident {
 	return i
 }
 
+// overrun notes once that checks have failed beyond the end of maintenance.
+func (i *Incident) overrun(ended time.Time) {
+	if !i.Overran {
+		i.Overran = true
+		i.note(ended, Event, "maintenance is over, and what failed in it still fails")
+	}
+}
+
 // take adds to i what is worse than before.
 func (i *Incident) take(f Facts, down []Check, stuck bool, now time.Time) {
-	for _, c := range down {
+	failing := slices.Clone(down)
+	if stuck {
+		failing = append(failing, f.Webhooks)
+	}
+	for _, c := range failing {
 		if !slices.Contains(i.Affected, c.Name) {
 			i.Affected = append(i.Affected, c.Name)
 			i.note(now, Symptom, c.Name+": "+strings.TrimSuffix(c.Problem, ".")+", since "+clock(c.Since))
-		}
-	}
-	if stuck && !slices.Contains(i.Affected, webhooks) {
-		i.Affected = append(i.Affected, webhooks)
-		if f.Waiting > MostWaiting {
-			i.note(now, Symptom, fmt.Sprintf("%s: %d jobs wait to be tried again, more than %d", webhooks, f.Waiting, MostWaiting))
-		} else {
-			i.note(now, Symptom, webhooks+": nothing is processed")
 		}
 	}
 	i.ExitCode = max(i.ExitCode, exitCode(down))
@@ -265,20 +276,23 @@ func (l Level) meaning() string {
 	return "nothing fails"
 }
 
-// end returns i as it is over: since the last check has passed again.
+// end returns i as it is over: since the last check, or webhooks, have passed
+// again.
 func (i Incident) end(f Facts, now time.Time) Incident {
 	i.Timeline = slices.Clone(i.Timeline)
 	i.Ended, i.FailingSince = now, time.Time{}
-	if !slices.Contains(i.Affected, webhooks) {
-		var last time.Time
-		for _, c := range f.Checks {
-			if c.Since.After(last) {
-				last = c.Since
-			}
+	passed := slices.Clone(f.Checks)
+	if slices.Contains(i.Affected, f.Webhooks.Name) {
+		passed = append(passed, f.Webhooks)
+	}
+	var last time.Time
+	for _, c := range passed {
+		if c.Since.After(last) {
+			last = c.Since
 		}
-		if last.After(i.Started) && last.Before(now) {
-			i.Ended = last
-		}
+	}
+	if last.After(i.Started) && last.Before(now) {
+		i.Ended = last
 	}
 	i.note(i.Ended, Event, "nothing fails any more")
 	return i

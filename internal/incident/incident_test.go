@@ -21,12 +21,17 @@ func facts(checks string, since float64) incident.Facts {
 			Name: name, ExitCode: i + 2, Known: checks[i] != '?', Passes: checks[i] == 'p', Since: at(since), Problem: "Failed with HTTP 503",
 		})
 	}
+	f.Webhooks = incident.Check{Name: "webhook processing", Known: true, Passes: true, Since: at(-60)}
 	return f
 }
 
 func (s step) facts() incident.Facts {
 	f := facts(s.checks, s.since)
-	f.Waiting, f.Stuck, f.Maintenance = s.waiting, s.stuck, s.maintenance
+	f.Maintenance = s.maintenance
+	if s.webhooks != "" {
+		f.Webhooks.Known, f.Webhooks.Passes = s.webhooks != "?", s.webhooks == "p"
+		f.Webhooks.Since, f.Webhooks.Problem = at(s.webhooksSince), "nothing is processed"
+	}
 	if s.ended > 0 {
 		f.MaintenanceEnded = at(s.ended)
 	}
@@ -34,11 +39,12 @@ func (s step) facts() incident.Facts {
 }
 
 type step struct {
-	at      float64 // minutes
-	checks  string
-	since   float64
-	waiting int
-	stuck   bool
+	at     float64 // minutes
+	checks string
+	since  float64
+
+	webhooks      string // like a check; empty: they have long been processed
+	webhooksSince float64
 
 	maintenance bool
 	ended       float64 // the last maintenance; 0: none
@@ -77,12 +83,25 @@ func TestLevels(t *testing.T) {
 			{at: 3, checks: "p?", since: 2, level: one, exit: 3},
 			{at: 5, checks: "pf", since: 3, level: down, exit: 3},
 		}, 0, "authenticated API", false},
-		{"fifty jobs may wait", []step{{at: 1, checks: "pp", waiting: 50, level: none}}, 0, "", false},
-		{"fifty-one may not", []step{{at: 1, checks: "pp", waiting: 51, level: webhooks}}, 1, "webhook processing", false},
-		{"webhooks stand still", []step{{at: 1, checks: "pp", stuck: true, level: webhooks}, {at: 9, checks: "pp", stuck: true, level: webhooks}, {at: 10, checks: "pp", level: none}}, 1, "webhook processing", false},
-		{"level 3 is worse than 1", []step{{at: 1, checks: "fp", since: 0, level: one, exit: 2}, {at: 2, checks: "fp", since: 0, stuck: true, level: webhooks, exit: 2}}, 0, "platform health, webhook processing", false},
-		{"and level 2 is worse than 3", []step{{at: 1, checks: "pp", stuck: true, level: webhooks}, {at: 2, checks: "ff", since: 1, stuck: true, level: down, exit: 4}, {at: 3, checks: "pp", stuck: true, level: down, exit: 4}}, 1, "webhook processing, platform health, authenticated API", false},
-		{"nothing begins in maintenance", []step{{at: 1, checks: "ff", since: 0, maintenance: true, level: none}, {at: 9, checks: "pp", waiting: 500, stuck: true, maintenance: true, level: none}}, 0, "", false},
+		{"webhooks may stand still for less than a minute", []step{{at: 1.9, checks: "pp", webhooks: "f", webhooksSince: 1, level: none}, {at: 2, checks: "pp", webhooks: "p", webhooksSince: 2, level: none}}, 0, "", false},
+		{"not for a minute", []step{{at: 2, checks: "pp", webhooks: "f", webhooksSince: 1, level: webhooks}}, 1, "webhook processing", false},
+		{"and it is over when they have been processed for a minute", []step{
+			{at: 2, checks: "pp", webhooks: "f", webhooksSince: 1, level: webhooks},
+			{at: 9, checks: "pp", webhooks: "p", webhooksSince: 8.1, level: webhooks},
+			{at: 9.1, checks: "pp", webhooks: "p", webhooksSince: 8.1, level: none},
+		}, 1, "webhook processing", false},
+		{"a check's incident does not wait for that", []step{
+			{at: 2, checks: "pf", since: 1, level: one, exit: 3},
+			{at: 3, checks: "pp", since: 2.5, webhooks: "p", webhooksSince: 2.9, level: none},
+		}, 1, "authenticated API", false},
+		{"level 3 is worse than 1", []step{{at: 1, checks: "fp", since: 0, level: one, exit: 2}, {at: 2, checks: "fp", since: 0, webhooks: "f", level: webhooks, exit: 2}}, 0, "platform health, webhook processing", false},
+		{"and level 2 is worse than 3", []step{{at: 1, checks: "pp", webhooks: "f", level: webhooks}, {at: 2, checks: "ff", since: 1, webhooks: "f", level: down, exit: 4}, {at: 3, checks: "pp", webhooks: "f", level: down, exit: 4}}, 0, "webhook processing, platform health, authenticated API", false},
+		{"a check that fails anew begins its five minutes anew", []step{
+			{at: 1, checks: "fp", since: 0, webhooks: "f", level: webhooks, exit: 2},
+			{at: 4, checks: "pp", since: 3, webhooks: "p", webhooksSince: 3.5, level: webhooks, exit: 2},
+			{at: 6, checks: "fp", since: 5.5, webhooks: "f", webhooksSince: 5, level: webhooks, exit: 2},
+		}, 0, "platform health, webhook processing", false},
+		{"nothing begins in maintenance", []step{{at: 1, checks: "ff", since: 0, maintenance: true, level: none}, {at: 9, checks: "pp", webhooks: "f", maintenance: true, level: none}}, 0, "", false},
 		{"what still fails begins when it ends", []step{{at: 19, checks: "ff", since: 1, maintenance: true, level: none}, {at: 20.1, checks: "ff", since: 1, ended: 20, level: down, exit: 4}}, 20, "platform health, authenticated API", true},
 		{"one check, too, which has failed for long", []step{{at: 20.1, checks: "pf", since: 1, ended: 20, level: down, exit: 3}}, 20, "authenticated API", true},
 		{"or has not", []step{{at: 20.1, checks: "pf", since: 19, ended: 20, level: one, exit: 3}}, 20, "authenticated API", true},
@@ -91,9 +110,21 @@ func TestLevels(t *testing.T) {
 			{at: 1, checks: "pf", since: 0.5, level: one, exit: 3},
 			{at: 9, checks: "ff", since: 0.5, maintenance: true, level: one, exit: 3},
 			{at: 30, checks: "ff", since: 0.5, ended: 29, level: down, exit: 4},
-		}, 0.5, "authenticated API, platform health", false},
+			{at: 70, checks: "ff", since: 0.5, maintenance: true, ended: 29, level: down, exit: 4},
+			{at: 90, checks: "ff", since: 0.5, ended: 80, level: down, exit: 4},
+		}, 0.5, "authenticated API, platform health", true},
+		{"one that began before and passed in maintenance has not overrun", []step{
+			{at: 1, checks: "pf", since: 0.5, webhooks: "f", level: webhooks, exit: 3},
+			{at: 9, checks: "pp", since: 8, webhooks: "?", maintenance: true, level: webhooks, exit: 3},
+			{at: 30, checks: "pf", since: 29.5, webhooks: "?", ended: 29, level: webhooks, exit: 3},
+		}, 0.5, "authenticated API, webhook processing", false},
 		{"and may end", []step{{at: 1, checks: "pf", since: 0.5, level: one, exit: 3}, {at: 9, checks: "pp", since: 8, maintenance: true, level: none}}, 0.5, "authenticated API", false},
-		{"a queue that stands still on purpose does not end it", []step{{at: 1, checks: "pp", waiting: 60, level: webhooks}, {at: 9, checks: "pp", maintenance: true, level: webhooks}, {at: 30, checks: "pp", ended: 29, level: none}}, 1, "webhook processing", false},
+		{"a queue that stands still on purpose does not end it, nor what has piled up then", []step{
+			{at: 1, checks: "pp", webhooks: "f", level: webhooks},
+			{at: 9, checks: "pp", webhooks: "?", webhooksSince: 2, maintenance: true, level: webhooks},
+			{at: 30, checks: "pp", webhooks: "?", webhooksSince: 2, ended: 29, level: webhooks},
+			{at: 34, checks: "pp", webhooks: "p", webhooksSince: 32, ended: 29, level: none},
+		}, 0, "webhook processing", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,6 +164,36 @@ func TestItEndsWhenTheLastCheckPassed(t *testing.T) {
 	i, _ = i.Step(over, at(8))
 	if i.Open() || !i.Ended.Equal(at(7)) || i.Duration(at(99)) != 7*time.Minute {
 		t.Errorf("it ended at %v after %v, want 7 minutes", i.Ended, i.Duration(at(99)))
+	}
+}
+
+func TestOverrunIsNotedOnce(t *testing.T) {
+	i, _ := incident.Incident{}.Step(facts("ff", 58), at(59))
+	for minute := 60.0; minute < 180; minute++ {
+		i, _ = i.Step(step{checks: "ff", since: 58, maintenance: true}.facts(), at(minute))
+	}
+	if i.Overran {
+		t.Error("it has overrun maintenance that is under way")
+	}
+	over := step{checks: "ff", since: 58, ended: 180}.facts()
+	i, changed := i.Step(over, at(180.1))
+	last := i.Timeline[len(i.Timeline)-1]
+	if !i.Overran || !changed || last.Kind != incident.Event || !last.At.Equal(at(180)) || !strings.Contains(last.Text, "maintenance is over") {
+		t.Errorf("after maintenance: overran %v, changed %v, and last in the timeline %+v", i.Overran, changed, last)
+	}
+	if _, changed := i.Step(over, at(181)); changed {
+		t.Error("and it changes again a minute later")
+	}
+}
+
+func TestWebhooksEndWhenTheyWereProcessedAgain(t *testing.T) {
+	i, _ := incident.Incident{}.Step(step{checks: "pp", webhooks: "f", webhooksSince: 1}.facts(), at(2))
+	if want := "webhook processing: nothing is processed, since 2026-03-10 01:01:00 UTC"; i.Timeline[0].Text != want {
+		t.Errorf("the timeline begins with %q, want %q", i.Timeline[0].Text, want)
+	}
+	i, _ = i.Step(step{checks: "pp", webhooks: "p", webhooksSince: 7}.facts(), at(8))
+	if !i.Ended.Equal(at(7)) {
+		t.Errorf("it ended at %v, want 7 minutes", i.Ended)
 	}
 }
 
@@ -216,10 +277,10 @@ func TestEscalation(t *testing.T) {
 	i.Timeline = nil
 	expect(write(incident.Text, 60), "Status: RESOLVED\n", "Duration: 4 minutes\n", "Nothing fails any more, since 2026-03-10 01:04:00 UTC")
 
-	for _, f := range []incident.Facts{facts("ff", 0), step{checks: "pp", stuck: true}.facts()} {
-		i, _ = incident.Incident{}.Step(f, at(0.5))
-		expect(write(incident.Markdown, 0.7), "**Duration**: less than a minute\n")
-	}
+	i, _ = incident.Incident{}.Step(facts("ff", 0), at(0.5))
+	expect(write(incident.Markdown, 0.7), "**Duration**: less than a minute\n")
+	i, _ = incident.Incident{}.Step(step{checks: "pp", webhooks: "f", webhooksSince: 0}.facts(), at(1))
+	expect(write(incident.Markdown, 1), "**Duration**: 1 minute\n", "- webhook processing: nothing is processed, since")
 }
 
 func TestNotes(t *testing.T) {

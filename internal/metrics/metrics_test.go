@@ -168,8 +168,11 @@ func TestOperations(t *testing.T) {
 		{"before all windows are known", t0, false, incident.Incident{}, map[string]float64{"maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
 		{"between two", t0, true, incident.Incident{}, map[string]float64{"maintenance_active": 0, "maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
 		{"in one, whatever else may be known", t0.Add(time.Hour), false, incident.Incident{}, map[string]float64{"maintenance_active": 1, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
-		{"after the last, with what has overrun it", t0.Add(2 * time.Hour), true, incident.Incident{Started: t0.Add(2 * time.Hour), Level: incident.Down, Overran: true}, map[string]float64{
+		{"after the last, with what has overrun it", t0.Add(2 * time.Hour), true, incident.Incident{Started: t0.Add(2 * time.Hour), FailingSince: t0, Level: incident.Down, Overran: true}, map[string]float64{
 			"maintenance_active": 0, "maintenance_last_start": 3600, "maintenance_last_end": 7200, "maintenance_overrun": 1, "incident_active2": 1, "incident_start": 7200,
+		}},
+		{"with checks that pass again, while webhooks do not", t0.Add(2 * time.Hour), true, incident.Incident{Started: t0.Add(2 * time.Hour), Level: incident.Down, Overran: true}, map[string]float64{
+			"maintenance_active": 0, "maintenance_last_start": 3600, "maintenance_last_end": 7200, "incident_active2": 1, "incident_start": 7200,
 		}},
 		{"with an incident that is over", t0, true, incident.Incident{Started: t0, Ended: t0, Level: incident.Webhooks, Overran: true}, map[string]float64{"maintenance_active": 0, "maintenance_next_start": 3600, "maintenance_last_start": -7200, "maintenance_last_end": -3600}},
 	}

@@ -81,7 +81,7 @@ func (c *Operations) Collect(ch chan<- prometheus.Metric) {
 	if i.Open() {
 		gauge(descSince, seconds(i.Started))
 	}
-	gauge(descOverrun, truth(i.Open() && i.Overran))
+	gauge(descOverrun, truth(i.Open() && i.Overran && !i.FailingSince.IsZero()))
 }
 
 func truth(b bool) float64 {
