@@ -115,29 +115,41 @@ func (d *doctor) chatwoot(client *chatwoot.Client) {
 	d.name()
 	d.tls()
 	version := d.baseURL(client)
-	administrator := d.token(client)
+	account := d.token(client)
 	d.clock(client)
-	d.webhooks(client, version, administrator)
+	d.webhooks(client, version, account)
+}
+
+// proxy returns the one through which Chatwoot is asked, or nil.
+func (d *doctor) proxy() *url.URL {
+	p, err := http.ProxyFromEnvironment(&http.Request{URL: d.cfg.BaseURL})
+	if err != nil {
+		return nil // every request will fail for it, and say so
+	}
+	return p
 }
 
 func (d *doctor) name() {
 	ctx, cancel := context.WithTimeout(d.ctx, examinationTimeout)
 	defer cancel()
-	host := d.cfg.BaseURL.Hostname()
+	host, whose, setting := d.cfg.BaseURL.Hostname(), "", "CHATWOOT_BASE_URL"
+	if p := d.proxy(); p != nil { // it looks up Chatwoot's name itself
+		host, whose, setting = p.Hostname(), "the proxy ", "HTTP_PROXY or HTTPS_PROXY"
+	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		d.examined("name", checkup.Skipped, host+" is an address already", "")
+		d.examined("name", checkup.Skipped, whose+host+" is an address already", "")
 		return
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		d.examined("name", checkup.Failed, fmt.Sprintf("%s: %v", host, err), "Check the host name in CHATWOOT_BASE_URL, and this machine's DNS.")
+		d.examined("name", checkup.Failed, fmt.Sprintf("%s%s: %v", whose, host, err), "Check the host name in "+setting+", and this machine's DNS.")
 		return
 	}
 	var all []string
 	for _, a := range addrs {
 		all = append(all, a.Unmap().String())
 	}
-	d.examined("name", checkup.OK, host+" is "+strings.Join(slices.Compact(all), ", "), "")
+	d.examined("name", checkup.OK, whose+host+" is "+strings.Join(slices.Compact(all), ", "), "")
 }
 
 func (d *doctor) tls() {
@@ -148,6 +160,10 @@ func (d *doctor) tls() {
 			return
 		}
 		d.examined("tls", checkup.Warning, "plain http: the token crosses the network unencrypted", "Set CHATWOOT_BASE_URL to Chatwoot's https address.")
+		return
+	}
+	if p := d.proxy(); p != nil {
+		d.examined("tls", checkup.Skipped, "Chatwoot is asked through the proxy "+p.Host+"; whether its certificate is accepted shows below", "")
 		return
 	}
 	port := base.Port()
@@ -205,8 +221,9 @@ func (d *doctor) baseURL(client *chatwoot.Client) (version string) {
 // advice is what a health check would advise.
 func advice(probe string, err error) string { return health.Advise(probe, outcome("", err)) }
 
-// token tells apart what a 401 may mean.
-func (d *doctor) token(client *chatwoot.Client) (administrator bool) {
+// token tells apart what a 401 may mean. It returns the account as the token sees
+// it, or nil if it does not.
+func (d *doctor) token(client *chatwoot.Client) *chatwoot.Account {
 	const asked = "GET /api/v1/profile"
 	ctx, cancel := context.WithTimeout(d.ctx, examinationTimeout)
 	defer cancel()
@@ -224,9 +241,10 @@ func (d *doctor) token(client *chatwoot.Client) (administrator bool) {
 		d.examined("account", checkup.OK, fmt.Sprintf("account %d, %s", account.ID, account.Name), "")
 		if account.Administrator() {
 			d.examined("role", checkup.OK, account.Role, "")
-			return true
+		} else {
+			d.examined("role", checkup.Warning, account.Role+": only the inboxes of this user are seen", "Use the access token of an administrator's profile as CHATWOOT_TOKEN.")
 		}
-		d.examined("role", checkup.Warning, account.Role+": only the inboxes of this user are seen", "Use the access token of an administrator's profile as CHATWOOT_TOKEN.")
+		return &account
 	case e != nil && e.Kind == chatwoot.AccountHidden:
 		d.examined("header", checkup.OK, asked+" was told whose token it is", "")
 		d.examined("token", checkup.OK, "Chatwoot knows the token", "")
@@ -244,23 +262,31 @@ func (d *doctor) token(client *chatwoot.Client) (administrator bool) {
 		d.examined("token", checkup.Failed, err.Error(), advice(health.AuthenticatedAPI, err))
 		skip("account", "role")
 	}
-	return false
+	return nil
 }
 
 func (d *doctor) clock(client *chatwoot.Client) {
 	const fix = "Let both machines keep time with NTP. Deadlines are judged on Chatwoot's clock, and webhooks more than five minutes off are refused."
-	switch skew := client.ClockSkew().Round(time.Second); {
+	skew := client.ClockSkew().Round(time.Second)
+	direction := "ahead"
+	if skew < 0 {
+		direction = "behind"
+	}
+	evidence := fmt.Sprintf("Chatwoot's clock is %v %s", skew.Abs(), direction)
+	switch {
+	case !client.ClockKnown():
+		d.examined("clock", checkup.Skipped, "no answer has told Chatwoot's time", "")
 	case skew == 0:
 		d.examined("clock", checkup.OK, "less than 2 s apart from Chatwoot's", "")
 	case skew.Abs() < skewBad:
-		d.examined("clock", checkup.Warning, fmt.Sprintf("Chatwoot's clock is %v ahead", skew), fix)
+		d.examined("clock", checkup.Warning, evidence, fix)
 	default:
-		d.examined("clock", checkup.Failed, fmt.Sprintf("Chatwoot's clock is %v ahead", skew), fix)
+		d.examined("clock", checkup.Failed, evidence, fix)
 	}
 }
 
 // webhooks looks at what is configured here and registered there.
-func (d *doctor) webhooks(client *chatwoot.Client, version string, administrator bool) {
+func (d *doctor) webhooks(client *chatwoot.Client, version string, account *chatwoot.Account) {
 	const register = "Run chatwoot-sla webhook register --url with the address at which Chatwoot reaches the receiver."
 	form := webhook.Form(d.cfg.WebhookSignature)
 	secrets := d.cfg.WebhookSecret.Parts()
@@ -271,9 +297,13 @@ func (d *doctor) webhooks(client *chatwoot.Client, version string, administrator
 		d.examined("callback", checkup.Skipped, "webhooks are off", "")
 		return
 	}
-	if !administrator {
-		d.examined("signature", checkup.Skipped, "only an administrator's token may read the webhooks", "")
-		d.examined("callback", checkup.Skipped, "only an administrator's token may read the webhooks", "")
+	if account == nil || !account.Administrator() {
+		reason := "only an administrator's token may read the webhooks"
+		if account == nil {
+			reason = "the profile cannot be read, so nobody knows whether the token may read the webhooks"
+		}
+		d.examined("signature", checkup.Skipped, reason, "")
+		d.examined("callback", checkup.Skipped, reason, "")
 		return
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, examinationTimeout)
@@ -284,25 +314,28 @@ func (d *doctor) webhooks(client *chatwoot.Client, version string, administrator
 		d.examined("callback", checkup.Skipped, "the webhooks cannot be read", "")
 		return
 	}
-	i := slices.IndexFunc(list, func(w chatwoot.Webhook) bool { return strings.Contains(w.URL, webhook.Path) })
-	if i < 0 {
-		d.examined("signature", checkup.Failed, fmt.Sprintf("none of the %d webhooks in Chatwoot leads to %s", len(list), webhook.Path), register)
+	list = slices.DeleteFunc(list, func(w chatwoot.Webhook) bool { return !strings.Contains(w.URL, webhook.Path) })
+	if len(list) == 0 {
+		d.examined("signature", checkup.Failed, "no webhook in Chatwoot leads to "+webhook.Path, register)
 		d.examined("callback", checkup.Skipped, "no webhook is registered", "")
 		return
 	}
-	switch there := list[i]; {
+	// Others may lead to another installation of ours.
+	ours := slices.IndexFunc(list, func(w chatwoot.Webhook) bool { return slices.Contains(secrets, w.Secret) })
+	there := list[max(ours, 0)]
+	switch {
 	case form == webhook.Unsigned:
 		d.examined("signature", checkup.Warning, "signatures are not asked for (CHATWOOT_WEBHOOK_SIGNATURE=none)", "Upgrade Chatwoot to 4.12.0 or later, and set CHATWOOT_WEBHOOK_SECRET.")
 	case there.Secret == "":
 		d.examined("signature", checkup.Failed, fmt.Sprintf("Chatwoot %s does not sign webhooks, so every delivery is refused", version),
 			"Upgrade Chatwoot to 4.12.0 or later, or set CHATWOOT_WEBHOOK_SIGNATURE=none and CHATWOOT_WEBHOOK_PATH_TOKEN, and register again.")
-	case !slices.Contains(secrets, there.Secret):
-		d.examined("signature", checkup.Failed, "CHATWOOT_WEBHOOK_SECRET is not the secret of the webhook in Chatwoot, so every delivery is refused",
+	case ours < 0:
+		d.examined("signature", checkup.Failed, fmt.Sprintf("CHATWOOT_WEBHOOK_SECRET is not the secret of webhook %d in Chatwoot, so every delivery is refused", there.ID),
 			"Set it to what chatwoot-sla webhook register --show-secret prints.")
 	default:
 		d.examined("signature", checkup.OK, fmt.Sprintf("webhook %d in Chatwoot has one of our %d secrets", there.ID, len(secrets)), "")
 	}
-	u, err := url.Parse(list[i].URL)
+	u, err := url.Parse(there.URL)
 	if err != nil {
 		d.examined("callback", checkup.Failed, "the address of the webhook in Chatwoot cannot be read", register)
 		return

@@ -100,16 +100,34 @@ func TestDoctor(t *testing.T) {
 		{"a refused token", fault("/profile", chatwootsim.FaultUnauthorized), "token", checkup.Failed, "HTTP 401", "Rotate CHATWOOT_TOKEN"},
 		{"another account", func(_ *testing.T, p *patient) { p.set("CHATWOOT_ACCOUNT_ID=999") }, "account", checkup.Failed, "account 999 is not among", "Set CHATWOOT_ACCOUNT_ID to the number"},
 		{"an agent's token", func(_ *testing.T, p *patient) { p.set("CHATWOOT_TOKEN=" + p.sim.AgentToken(p.sim.Inboxes()[0])) }, "role", checkup.Warning, "agent: only the inboxes", "administrator's profile"},
-		{"a clock that is off", fault("", chatwootsim.FaultClockSkew), "clock", checkup.Failed, "3m", "NTP"},
+		{"a clock that is off", fault("", chatwootsim.FaultClockSkew), "clock", checkup.Failed, "Chatwoot's clock is 3m0s ahead", "NTP"},
+		{"a clock that is slow", func(_ *testing.T, p *patient) {
+			p.sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultClockSkew, Delay: -20 * time.Second})
+		}, "clock", checkup.Warning, "Chatwoot's clock is 20s behind", "NTP"},
+		{"a clock that nobody hears of", func(_ *testing.T, p *patient) { p.set("CHATWOOT_BASE_URL=http://127.0.0.1:1") }, "clock", checkup.Skipped, "no answer has told", ""},
+		{"the role of a token that is refused", func(_ *testing.T, p *patient) {
+			p.set("CHATWOOT_TOKEN=an-old-token", "CHATWOOT_WEBHOOK_SECRET=some-secret-or-other")
+		}, "signature", checkup.Skipped, "the profile cannot be read", ""},
+		{"an agent's token and webhooks", func(_ *testing.T, p *patient) {
+			p.set("CHATWOOT_TOKEN="+p.sim.AgentToken(p.sim.Inboxes()[0]), "CHATWOOT_WEBHOOK_SECRET=some-secret-or-other")
+		}, "callback", checkup.Skipped, "only an administrator's token may read", ""},
 		{"webhooks are off", func(*testing.T, *patient) {}, "signature", checkup.Warning, "CHATWOOT_WEBHOOK_SECRET is not set", "webhook register"},
-		{"no webhook is registered", func(_ *testing.T, p *patient) { p.set("CHATWOOT_WEBHOOK_SECRET=some-secret-or-other") }, "signature", checkup.Failed, "none of the 0 webhooks", "webhook register"},
+		{"no webhook is registered", func(_ *testing.T, p *patient) { p.set("CHATWOOT_WEBHOOK_SECRET=some-secret-or-other") }, "signature", checkup.Failed, "no webhook in Chatwoot leads to /api/webhooks/chatwoot", "webhook register"},
 		{"another secret", func(t *testing.T, p *patient) {
 			register(t, p, "https://sla.example.com"+hook)
 			p.set("CHATWOOT_WEBHOOK_SECRET=some-secret-or-other")
-		}, "signature", checkup.Failed, "is not the secret of the webhook", "--show-secret"},
+		}, "signature", checkup.Failed, "is not the secret of webhook 1 in Chatwoot", "--show-secret"},
 		{"the right secret", func(t *testing.T, p *patient) {
 			p.set("CHATWOOT_WEBHOOK_SECRET=" + register(t, p, "https://sla.example.com"+hook))
 		}, "signature", checkup.OK, "has one of our 1 secrets", ""},
+		{"the right secret of the second of two", func(t *testing.T, p *patient) {
+			register(t, p, "http://10.0.0.7:9643"+hook)
+			p.set("CHATWOOT_WEBHOOK_SECRET=" + register(t, p, "https://8.8.8.8"+hook))
+		}, "signature", checkup.OK, "webhook 2 in Chatwoot has one of our 1 secrets", ""},
+		{"whose address counts", func(t *testing.T, p *patient) {
+			register(t, p, "http://10.0.0.7:9643"+hook)
+			p.set("CHATWOOT_WEBHOOK_SECRET=" + register(t, p, "https://8.8.8.8"+hook))
+		}, "callback", checkup.OK, "8.8.8.8 is an address that Chatwoot 4.15.1 sends to", ""},
 		{"a private address", func(t *testing.T, p *patient) {
 			p.set("CHATWOOT_WEBHOOK_SECRET=" + register(t, p, "http://10.0.0.7:9643"+hook))
 		}, "callback", checkup.Warning, "10.0.0.7 is a private address, and Chatwoot 4.15.1 sends nothing", "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"},

@@ -154,6 +154,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // whole seconds, and the network takes its time.
 func (c *Client) ClockSkew() time.Duration { return c.skew.median() }
 
+// ClockKnown reports whether any answer has told Chatwoot's time yet.
+func (c *Client) ClockKnown() bool { return c.skew.known() }
+
 // AccountID returns the account that c reads.
 func (c *Client) AccountID() int64 { return c.account }
 

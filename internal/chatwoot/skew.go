@@ -27,6 +27,12 @@ func (s *skew) add(date, sent, got time.Time) {
 	s.n++
 }
 
+func (s *skew) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n > 0
+}
+
 func (s *skew) median() time.Duration {
 	s.mu.Lock()
 	samples := slices.Clone(s.offset[:min(s.n, len(s.offset))])
