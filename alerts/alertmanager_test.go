@@ -638,21 +638,22 @@ func TestEverybodyHearsWhatConcernsThem(t *testing.T) {
 
 func TestOutsideSupportHoursOnlyTheSLAIsSilent(t *testing.T) {
 	const breached, role = "A customer has waited longer than the SLA", "The monitor's access token belongs to no administrator"
+	const soon = "ChatwootMaintenanceSoon" // of three days' notice, a weekend would leave one
 	// Three days ahead: also when the test runs across midnight.
 	otherDay := strings.ToLower(time.Now().UTC().AddDate(0, 0, 3).Weekday().String())
 	tests := []struct {
 		name, days string
 		want       []string
 	}{
-		{"inside", "sunday:saturday", []string{breached, "ChatwootSLAUrgent", role}},
-		{"outside", otherDay, []string{role}},
+		{"inside", "sunday:saturday", []string{breached, soon, "ChatwootSLAUrgent", role}},
+		{"outside", otherDay, []string{soon, role}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := newTeam(t)
 			am := m.start(t, "SUPPORT_HOURS_ZONE=UTC", "SUPPORT_HOURS_DAYS="+tt.days, "SUPPORT_HOURS_FROM=00:00", "SUPPORT_HOURS_TO=24:00")
-			post(t, am, raised(t, "ChatwootSLABreached", nil), raised(t, "ChatwootSLAUrgent", nil))
+			post(t, am, raised(t, "ChatwootSLABreached", nil), raised(t, "ChatwootSLAUrgent", nil), raised(t, soon, nil))
 			// What follows takes its turn a second after the SLA had its own, each time.
 			await := func(hook, title string) {
 				t.Helper()
@@ -665,6 +666,7 @@ func TestOutsideSupportHoursOnlyTheSLAIsSilent(t *testing.T) {
 			}
 			post(t, am, raised(t, "ChatwootTokenLacksRole", nil))
 			await("support", role)
+			await("support", soon)
 			post(t, am, raised(t, "ChatwootPollIncomplete", nil))
 			await("incidents", "ChatwootPollIncomplete")
 			if got := titles(m.slack.Messages("support")); !slices.Equal(got, tt.want) {
