@@ -137,8 +137,8 @@ func (s *state) note(id int64, rec *record) {
 	switch {
 	case rec.left == nil:
 	case d.Reason == ledger.Running:
-	case d.Reason == ledger.Undecided && rec.readAt.Before(rec.version):
-		return // its messages are asked for
+	case d.Reason == ledger.Undecided && (rec.readAt.Before(rec.version) || s.promises.For(rec.inbox).Unknown):
+		return // its messages are asked for, or the inboxes
 	default:
 		delete(s.left, id)
 		delete(s.wanted, id)
@@ -148,6 +148,9 @@ func (s *state) note(id int64, rec *record) {
 	}
 	s.noted = append(s.noted, o)
 }
+
+// undecided reports whether more must be read before k can be judged.
+func undecided(k sla.Clock) bool { return k.Unsettled || k.State == sla.Unknown }
 
 // undecided counts the clocks that have ended, and how is not known yet.
 func (s *state) undecided() (n int) {
@@ -160,7 +163,7 @@ func (s *state) undecided() (n int) {
 		}
 	}
 	for id, rec := range s.left {
-		if !s.wanted[id].row && s.clock(rec).Unsettled {
+		if !s.wanted[id].row && undecided(s.clock(rec)) {
 			n++
 		}
 	}
@@ -295,7 +298,7 @@ func (s *state) handoff(id int64) Handoff {
 // and whose messages are still to be read, is known to nobody else.
 func (s *state) syncedTo(seen time.Time) time.Time {
 	for _, rec := range s.left {
-		if rec.left.clock == nil && s.clock(rec).Unsettled && rec.version.Before(seen) {
+		if rec.left.clock == nil && undecided(s.clock(rec)) && rec.version.Before(seen) {
 			seen = rec.version.Add(-overlap)
 		}
 	}

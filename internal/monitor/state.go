@@ -48,10 +48,10 @@ type state struct {
 
 	unanswered map[int64]Unanswered
 
-	account       *chatwoot.Account
-	inboxes       []chatwoot.Inbox
-	inboxesReadAt time.Time
-	problem       string
+	account        *chatwoot.Account
+	inboxes        []chatwoot.Inbox // nil until they were read
+	inboxesTriedAt time.Time
+	problem        string
 }
 
 // record is a conversation that is open, or was and has no outcome yet.

@@ -36,7 +36,7 @@ type Thread struct {
 type State uint8
 
 const (
-	Unknown  State = iota // the messages must be read before anything can be said
+	Unknown  State = iota // nothing can be said: the messages must be read, or the promise learnt
 	Idle                  // no clock: the customer has not written
 	Waiting               // the customer has written and no human has answered
 	Answered              // a human has answered
@@ -84,6 +84,9 @@ func Opens(createdAt, at time.Time) bool { return !at.After(createdAt.Add(openin
 // began, and stays empty when two replies arrive at once. Where that could
 // change the result the clock is Unsettled, and the messages decide.
 func (p Policy) Clock(c Conversation) Clock {
+	if p.Unknown {
+		return Clock{State: Unknown}
+	}
 	if t := c.Thread; t != nil {
 		if !t.CustomerAt.IsZero() {
 			return p.clockFromThread(c, *t)
