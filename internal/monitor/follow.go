@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,7 +65,7 @@ type following struct {
 // leaving says how a conversation stands that is not open.
 type leaving struct {
 	status  ledger.Status
-	endedAt time.Time // version of the first row that showed it resolved
+	endedAt time.Time // when it was resolved; at first the version of the first row that showed it so
 
 	// clock is what the ledger knew of it; nil once its row was read.
 	clock *sla.Clock
@@ -112,10 +113,28 @@ func (s *state) clock(rec *record) sla.Clock {
 		return *rec.left.clock
 	}
 	k := s.promises.For(rec.inbox).Clock(rec.facts)
+	k.Unsettled = k.Unsettled || s.mayHideAnEnd(rec, k)
 	if k.State != sla.Unknown && !rec.readAt.Before(rec.version) {
 		k.Unsettled = false
 	}
 	return k
+}
+
+// mayHideAnEnd reports whether k, which the row of rec shows as breached, may
+// have ended before without an answer, which only the messages tell.
+func (s *state) mayHideAnEnd(rec *record, k sla.Clock) bool {
+	switch {
+	case !s.on:
+		return false
+	case k.State == sla.Answered:
+		// The answer may be to a customer who came back. What was answered
+		// before an earlier process had got to is in the ledger already.
+		t := rec.facts.Thread
+		return k.AnsweredAt.After(k.Deadline) && !k.AnsweredAt.Before(s.catchUpFrom) && (t == nil || t.ReplyAt.IsZero())
+	default:
+		// The row may have been saved again since it was resolved.
+		return k.State == sla.Waiting && rec.left != nil && rec.left.endedAt.After(k.Deadline)
+	}
 }
 
 // note observes rec for the ledger, and stops following it when nothing more
@@ -132,7 +151,7 @@ func (s *state) note(id int64, rec *record) {
 		o.Status, o.EndedAt = rec.left.status, rec.left.endedAt
 	}
 	d := ledger.Decide(o)
-	o.Backfill = d.Outcome != "" && d.At.Before(s.began) && o.Clock.AnsweredAt.Before(s.began)
+	o.Backfill = s.backfill(o, d)
 
 	switch {
 	case rec.left == nil:
@@ -147,6 +166,42 @@ func (s *state) note(id int64, rec *record) {
 		}
 	}
 	s.noted = append(s.noted, o)
+}
+
+// noteEnd observes for the ledger that the conversation of rec ended without an
+// answer, as its messages tell, whatever became of it since.
+func (s *state) noteEnd(id int64, rec *record, t sla.Thread) {
+	if !s.on || t.EndedAt.IsZero() {
+		return
+	}
+	facts := rec.facts
+	facts.WaitingSince, facts.FirstReplyAt = time.Time{}, time.Time{}
+	reply := t.ReplyAt
+	t.ReplyAt = time.Time{}
+	facts.Thread = &t
+	k := s.promises.For(rec.inbox).Clock(facts)
+	k.Unsettled = false
+	switch {
+	case k.State != sla.Waiting || k.Start.After(t.EndedAt): // a bot had it
+		return
+	case !reply.IsZero() && t.EndedAt.After(k.Deadline): // it was answered late, and that is all
+		return
+	}
+	o := ledger.Observation{
+		Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
+		Clock: k, Status: ledger.Resolved, EndedAt: t.EndedAt,
+		ObservedAt: slices.MaxFunc([]time.Time{rec.seenAt, t.EndedAt}, time.Time.Compare),
+	}
+	d := ledger.Decide(o)
+	o.Backfill = s.backfill(o, d)
+	if !d.At.Before(s.horizon) {
+		s.noted = append(s.noted, o)
+	}
+}
+
+// backfill reports whether all that o tells is from before this process.
+func (s *state) backfill(o ledger.Observation, d ledger.Decision) bool {
+	return d.Outcome != "" && d.At.Before(s.began) && o.Clock.AnsweredAt.Before(s.began)
 }
 
 // undecided reports whether more must be read before k can be judged.
