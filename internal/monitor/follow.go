@@ -69,7 +69,17 @@ type leaving struct {
 
 	// clock is what the ledger knew of it; nil once its row was read.
 	clock *sla.Clock
+
+	// kept says that the ledger knows its clock to run, so that a restart looks
+	// it up; since is when it left otherwise, by Chatwoot's clock, rather too
+	// early.
+	kept  bool
+	since time.Time
 }
+
+// patience is how long a conversation that has left may hold up what is claimed
+// to be known, while its messages are read.
+const patience = 2 * time.Minute
 
 // find returns what is known of a conversation, open or not; nil: nothing.
 func (s *state) find(id int64) *record {
@@ -93,9 +103,9 @@ func (f *following) wants(c chatwoot.Conversation, p sla.Policy) bool {
 }
 
 // depart notes that a row shows rec as not open.
-func (rec *record) depart(status chatwoot.Status, v time.Time) {
+func (rec *record) depart(status chatwoot.Status, v, seen time.Time) {
 	if rec.left == nil {
-		rec.left = &leaving{}
+		rec.left = &leaving{since: seen}
 	}
 	switch {
 	case status != chatwoot.Resolved:
@@ -161,7 +171,7 @@ func (s *state) note(id int64, rec *record) {
 	default:
 		delete(s.left, id)
 		delete(s.wanted, id)
-		if d.Reason == ledger.Undecided || d.Outcome != "" && d.At.Before(s.horizon) {
+		if d.Reason == ledger.Undecided || d.Outcome != "" && d.At.Before(s.horizon) && !rec.left.kept {
 			return
 		}
 	}
@@ -287,7 +297,7 @@ func (m *Monitor) resume(ctx context.Context) {
 		}
 		m.left[e.Conversation] = &record{
 			inbox: e.Inbox, team: m.name(e.Team), assignee: m.name(e.Assignee), seenAt: e.ObservedAt,
-			left: &leaving{status: ledger.Snoozed, clock: &sla.Clock{State: sla.Waiting, Start: e.Start, Deadline: e.Deadline}},
+			left: &leaving{status: ledger.Snoozed, kept: true, clock: &sla.Clock{State: sla.Waiting, Start: e.Start, Deadline: e.Deadline}},
 		}
 	}
 	m.catchUpFrom = past.Since
@@ -350,12 +360,30 @@ func (s *state) handoff(id int64) Handoff {
 
 // syncedTo returns the instant up to which nothing can be missing from the
 // ledger, if all changes up to another were seen: a conversation that has left,
-// and whose messages are still to be read, is known to nobody else.
+// and whose messages are still to be read, is known to nobody else. When that
+// takes long, perhaps for ever, the ledger is told of its clock.
 func (s *state) syncedTo(seen time.Time) time.Time {
-	for _, rec := range s.left {
-		if rec.left.clock == nil && undecided(s.clock(rec)) && rec.version.Before(seen) {
-			seen = rec.version.Add(-overlap)
+	upTo := seen
+	for id, rec := range s.left {
+		switch {
+		case rec.left.kept || !undecided(s.clock(rec)):
+		case seen.Sub(rec.left.since) > patience:
+			rec.left.kept = true
+			began := rec.earliest()
+			s.noted = append(s.noted, ledger.Observation{
+				Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
+				Clock:  sla.Clock{State: sla.Waiting, Start: began, Deadline: s.promises.For(rec.inbox).Deadline(began)},
+				Status: ledger.Open, ObservedAt: began,
+			})
+		case rec.version.Before(upTo):
+			upTo = rec.version.Add(-overlap)
 		}
 	}
-	return seen
+	return upTo
+}
+
+// earliest returns when the clock of rec began, if it has one that its row does
+// not show.
+func (rec *record) earliest() time.Time {
+	return slices.MaxFunc([]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare)
 }

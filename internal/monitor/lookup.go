@@ -61,8 +61,7 @@ func (s *state) consider(id int64, rec *record) {
 	}
 	due := k.Deadline
 	if due.IsZero() { // no clock yet: the earliest that it could be
-		due = s.promises.For(rec.inbox).Deadline(slices.MaxFunc(
-			[]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare))
+		due = s.promises.For(rec.inbox).Deadline(rec.earliest())
 	}
 	s.wanted[id] = want{due: due, from: s.wanted[id].from}
 }

@@ -82,8 +82,9 @@ func (m *Monitor) succeeded(started time.Time) {
 	m.syncedAt = started
 	m.publish()
 	if m.on {
+		upTo := m.syncedTo(started.Add(m.client.ClockSkew() - certainty))
 		m.handOver() // what was seen comes before the claim that it was
-		m.ledger.Synced(m.syncedTo(started.Add(m.client.ClockSkew() - certainty)))
+		m.ledger.Synced(upTo)
 	}
 }
 

@@ -141,7 +141,7 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 		delete(s.left, c.ID)
 		delete(s.closed, c.ID)
 	} else {
-		rec.depart(c.Status, v)
+		rec.depart(c.Status, v, seen)
 		s.left[c.ID] = rec
 	}
 	rec.version = v
