@@ -42,11 +42,12 @@ func newPromiser(cfg config.Config, planned *maintenance.Schedule, log *zap.Logg
 }
 
 // promises returns what is owed in the given inboxes, and in those that are not
-// known yet.
+// known yet. Where each inbox has hours of its own, nobody can say the latter.
 func (p *promiser) promises(inboxes []chatwoot.Inbox) sla.Promises {
 	common, _ := p.counting(p.cfg.BusinessHours.Calendar()) // newPromiser has tried
 	made := sla.Promises{
-		Default: sla.Policy{Target: p.cfg.SLA, Warning: p.cfg.SLAWarning, Urgent: p.cfg.SLAUrgent, Calendar: common},
+		Default: sla.Policy{Target: p.cfg.SLA, Warning: p.cfg.SLAWarning, Urgent: p.cfg.SLAUrgent, Calendar: common,
+			Unknown: p.cfg.BusinessHours.PerInbox()},
 		ByInbox: map[int64]sla.Policy{},
 	}
 	for inbox, target := range p.cfg.InboxSLA {
@@ -60,17 +61,17 @@ func (p *promiser) promises(inboxes []chatwoot.Inbox) sla.Promises {
 	listed := map[int64]bool{}
 	for _, in := range inboxes {
 		listed[in.ID] = true
-		if !p.cfg.BusinessHours.PerInbox() || in.Hours == nil {
+		if !p.cfg.BusinessHours.PerInbox() {
 			continue
 		}
-		hours, err := weekly(*in.Hours)
 		own := made.For(in.ID)
-		if err == nil {
-			own.Calendar, err = p.counting(hours)
-		}
-		if err != nil {
-			p.warn(in.ID, "the inbox's business hours in Chatwoot cannot be used, so all time counts; correct them there: "+err.Error())
-			continue
+		own.Unknown = false
+		if in.Hours != nil {
+			if hours, err := p.hours(*in.Hours); err == nil {
+				own.Calendar = hours
+			} else {
+				p.warn(in.ID, "the inbox's business hours in Chatwoot cannot be used, so all time counts; correct them there: "+err.Error())
+			}
 		}
 		made.ByInbox[in.ID] = own
 	}
@@ -108,6 +109,15 @@ func (p *promiser) counting(hours *calendar.Calendar) (sla.Calendar, error) {
 		return nil, errors.New("planned maintenance covers all of the hours; change MAINTENANCE_RRULE, or do not pause during it")
 	}
 	return hours, nil
+}
+
+// hours returns what counts of an inbox's hours.
+func (p *promiser) hours(h chatwoot.WorkingHours) (sla.Calendar, error) {
+	week, err := weekly(h)
+	if err != nil {
+		return nil, err
+	}
+	return p.counting(week)
 }
 
 // weekly returns the calendar of an inbox's hours.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,11 +74,17 @@ func TestPromisesOfInboxes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.promises(nil)
+			perInbox := slices.Contains(tt.settings, "SLA_BUSINESS_HOURS=chatwoot")
+			if got := p.promises(nil).For(5).Unknown; got != perInbox {
+				t.Errorf("before the inboxes are read, the promise is unknown: %v", got)
+			}
 			p.promises([]chatwoot.Inbox{{ID: 5, Hours: tt.hours}})
 			made := p.promises([]chatwoot.Inbox{{ID: 5, Hours: tt.hours}})
 			if err := made.Validate(); err != nil {
 				t.Error(err)
+			}
+			if made.For(5).Unknown || made.For(6).Unknown != perInbox {
+				t.Errorf("unknown is the promise of an inbox that is listed: %v, and of one that is not: %v", made.For(5).Unknown, made.For(6).Unknown)
 			}
 			if got := made.For(5).Deadline(monday).Sub(monday); got != tt.deadline {
 				t.Errorf("the deadline is %v after 8:00, want %v", got, tt.deadline)

@@ -109,8 +109,13 @@ func (a *App) made(ctx context.Context, p report.Period) (*report.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	pending.Running = len(running)
-	return makeReport(ctx, db.Reader, a.cfg, a.client.ConversationURL, p, a.monitor.ServerNow(), pending)
+	now := a.monitor.ServerNow()
+	for _, e := range running {
+		if e.Deadline.After(now) { // of the others the monitor does not know yet how they ended
+			pending.Running++
+		}
+	}
+	return makeReport(ctx, db.Reader, a.cfg, a.client.ConversationURL, p, now, pending)
 }
 
 // daily writes the report of each day that has ended, beside that day's health

@@ -618,6 +618,40 @@ func TestMessageInEveryEncoding(t *testing.T) {
 	}
 }
 
+// When a conversation was resolved is told by a line among its messages: newer
+// servers say what it is about, older ones tell it in words.
+func TestLineOfAResolution(t *testing.T) {
+	for _, tt := range []struct {
+		name, kind, content, attributes string
+		want                            bool
+	}{
+		{"by an agent, in English", `2`, "Conversation was marked resolved by Ana", `{}`, true},
+		{"by the customer", `2`, "Conversation was resolved by Maria", `{}`, true},
+		{"by nobody for a week", `2`, "Conversation was marked resolved by system due to 7 days of inactivity", `{}`, true},
+		{"in words that we do not know", `2`, "Conversa resolvida por Ana", `{}`, false},
+		{"in attributes", `2`, "Conversa resolvida por Ana", `{"activity":{"type":"conversation_status_changed","status":"resolved","source":{"a":1}}}`, true},
+		{"reopened", `2`, "Conversa reaberta por Ana", `{"activity":{"type":"conversation_status_changed","status":"open"}}`, false},
+		{"an attribute about something else", `2`, "Ana", `{"activity":{"type":"label_added","status":"resolved"}}`, false},
+		{"null attributes", `2`, "Ana", `{"activity":null}`, false},
+		{"nothing in it", `2`, "Ana", `{"activity":{}}`, false},
+		{"what an integration calls so", `1`, "Hello", `{"activity":"x"}`, false},
+		{"and a list", `1`, "Hello", `{"activity":[{"type":1}]}`, false},
+		{"and an object", `2`, "Hello", `{"activity":{"type":7,"status":["resolved"]}}`, false},
+		{"assigned", `2`, "Assigned to Ana by Conversation was marked resolved by ", `{}`, false},
+		{"a customer's words", `0`, "Conversation was marked resolved by Ana", `{}`, false},
+		{"an agent's attributes", `1`, "Hello", `{"activity":{"type":"conversation_status_changed","status":"resolved"}}`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := `{"payload":[{"id":5,"created_at":1782119671,"message_type":` + tt.kind + `,"content":"` + tt.content + `","content_attributes":` + tt.attributes + `}]}`
+			var got []chatwoot.Message
+			err := client(t, saysJSON(body)).Messages(t.Context(), 1, 0, func(m []chatwoot.Message) bool { got = m; return true })
+			if err != nil || len(got) != 1 || got[0].Resolved() != tt.want {
+				t.Errorf("got %+v, %v; want one, and Resolved() = %v", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestDecodeEventAcrossVersionsAndKinds(t *testing.T) {
 	conversation := members{"id": `1482`, "status": `"open"`, "created_at": `1782119581`}
 	message := members{"id": `91004`, "created_at": `"2026-06-22T09:14:31.000Z"`, "conversation": conversation.String()}

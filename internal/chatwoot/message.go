@@ -2,6 +2,7 @@ package chatwoot
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,7 @@ type Message struct {
 	Automation bool   // written by an automation rule
 	Echo       bool   // a reply that an agent typed in the channel's own app
 	Campaign   bool   // only webhooks say so
+	Became     Status // of an activity line about a new status, where it says so outside its words
 	Content    string
 	SourceID   string
 }
@@ -64,6 +66,17 @@ func (m Message) Human() bool {
 		return false
 	}
 	return m.SenderType == "user" || m.Echo
+}
+
+// Resolved reports whether m is the line that tells of a resolution. Chatwoot
+// wrote such lines in words alone until after 4.15, in the account's language;
+// known are the English ones.
+func (m Message) Resolved() bool {
+	if m.Kind != Activity {
+		return false
+	}
+	return m.Became == Resolved || strings.HasPrefix(m.Content, "Conversation was marked resolved by ") ||
+		strings.HasPrefix(m.Content, "Conversation was resolved by ")
 }
 
 func decodeMessages(data []byte) ([]Message, error) {
@@ -87,6 +100,31 @@ func decodeMessages(data []byte) ([]Message, error) {
 		return nil, fmt.Errorf("payload is missing: this is not a message list")
 	}
 	return messages, nil
+}
+
+// statusChange consumes what an activity line tells beside its words, and
+// returns the new status if that is what it is about. Chatwoot keeps whatever
+// an integration sends under the same name, so nothing here is an error.
+func (s *scanner) statusChange() (became Status) {
+	if s.peek() != '{' {
+		s.skip()
+		return ""
+	}
+	about := ""
+	s.object(func(key []byte) {
+		switch isText := s.peek() == '"'; {
+		case isText && string(key) == "type":
+			about = s.str()
+		case isText && string(key) == "status":
+			became = Status(s.str())
+		default:
+			s.skip()
+		}
+	})
+	if about != "conversation_status_changed" {
+		return ""
+	}
+	return became
 }
 
 func (s *scanner) message() Message {
@@ -132,6 +170,8 @@ func (s *scanner) messageField(m *Message, key []byte) {
 			case "external_echo":
 				m.Echo = s.peek() == 't'
 				s.skip()
+			case "activity":
+				m.Became = s.statusChange()
 			default:
 				s.skip()
 			}

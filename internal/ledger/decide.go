@@ -115,8 +115,8 @@ const (
 // Round is 0 when there is none.
 func follow(prev Entry, o Observation) (Entry, step) {
 	d := Decide(o)
-	if d.Reason == Undecided || (prev.Round > 1 && o.ObservedAt.Before(prev.Start)) {
-		return prev, keep // the latter is of an earlier round, by a replica that lags behind
+	if d.Reason == Undecided || prev.follows(o) {
+		return prev, keep
 	}
 	clock := d.Reason != NoClock
 	came := clock && prev.cameBack(o.Clock.Start)
@@ -160,6 +160,16 @@ func follow(prev Entry, o Observation) (Entry, step) {
 	return e, put
 }
 
+// follows reports whether o is of a time before e began, as a replica that lags
+// behind sees it, or whoever reads the messages again.
+func (e Entry) follows(o Observation) bool {
+	if e.Round < 2 && e.Outcome == "" {
+		return false
+	}
+	end, ended := o.ended()
+	return o.ObservedAt.Before(e.Start) && e.Round > 1 || ended && end.Before(e.Start)
+}
+
 // cameBack reports whether a clock that starts at start is another one than
 // e's, which ended without an answer before.
 func (e Entry) cameBack(start time.Time) bool {
@@ -172,9 +182,11 @@ func (e Entry) filled(o Observation) (Entry, step) {
 		return e, keep
 	}
 	did := keep
-	// After an end in time nothing was owed any more.
-	if e.Outcome == Breached && o.Clock.AnsweredAt.After(e.Start) {
-		e.FirstResponseAt, did = o.Clock.AnsweredAt, fill
+	// After an end in time nothing was owed any more. After a later one the
+	// answer may be to a customer who came back.
+	answer := o.Clock.AnsweredAt
+	if e.Outcome == Breached && answer.After(e.Start) && (e.EndedAt.IsZero() || !answer.After(e.EndedAt)) {
+		e.FirstResponseAt, did = answer, fill
 	} else if end, ended := o.ended(); ended && e.EndedAt.IsZero() {
 		e.EndedAt, did = end, fill
 	}

@@ -179,6 +179,7 @@ func from(start time.Time, o ledger.Observation) ledger.Observation {
 // change nothing.
 func TestStories(t *testing.T) {
 	idle := with(waiting(1, minute(2)), func(o *ledger.Observation) { o.Clock = sla.Clock{State: sla.Idle} })
+	reread := func(o ledger.Observation) ledger.Observation { o.ObservedAt = minute(100); return o } // of long ago, by the messages
 	undecided := func(o ledger.Observation) ledger.Observation { o.Clock.Unsettled = true; return o }
 	for _, tt := range []struct {
 		name string
@@ -236,9 +237,24 @@ func TestStories(t *testing.T) {
 		{"back after an answer: the first response is done", []ledger.Observation{
 			answered(1, minute(10)), from(minute(60), waiting(1, minute(95))),
 		}, "1 met@10 start 0 answer 10 end -"},
-		{"back after an end unanswered, but for what an agent wrote later", []ledger.Observation{
-			waiting(1, minute(31)), ended(1, minute(40)), answered(1, minute(50)), from(minute(60), waiting(1, minute(95))),
-		}, "1 breached@30 start 0 answer 50 end 40"},
+		{"answered after a breach that ended, perhaps to a customer who came back", []ledger.Observation{
+			waiting(1, minute(31)), ended(1, minute(40)), answered(1, minute(50)),
+		}, "1 breached@30 start 0 answer - end 40"},
+		{"ended and back before anybody looked, as the messages tell", []ledger.Observation{
+			reread(ended(1, minute(5))), from(minute(60), answered(1, minute(61))),
+		}, "1 excluded@5 start 0 answer - end 5; 2 met@61 start 60 answer 61 end -"},
+		{"ended after a breach and back before anybody looked", []ledger.Observation{
+			reread(ended(1, minute(40))), from(minute(60), waiting(1, minute(61))),
+		}, "1 breached@30 start 0 answer - end 40; 2 running@- start 60 answer - end -"},
+		{"back and waiting, and the messages tell of the first end again", []ledger.Observation{
+			ended(1, minute(5)), from(minute(60), waiting(1, minute(61))), reread(ended(1, minute(5))), from(minute(60), waiting(1, minute(101))),
+		}, "1 excluded@5 start 0 answer - end 5; 2 breached@90 start 60 answer - end -"},
+		{"back and in breach, and the messages tell of the first end again", []ledger.Observation{
+			ended(1, minute(5)), from(minute(60), waiting(1, minute(91))), reread(ended(1, minute(5))),
+		}, "1 excluded@5 start 0 answer - end 5; 2 breached@90 start 60 answer - end -"},
+		{"first seen when back and in breach, and then the messages tell of an end before", []ledger.Observation{
+			from(minute(60), waiting(1, minute(91))), reread(ended(1, minute(5))),
+		}, "1 breached@90 start 60 answer - end -"},
 		{"back after a breach that never ended: the same wait", []ledger.Observation{
 			waiting(1, minute(31)), from(minute(60), waiting(1, minute(95))),
 		}, "1 breached@30 start 0 answer - end -"},

@@ -62,7 +62,7 @@ var (
 	descWaiting = desc("waiting_conversations",
 		"Open conversations that nobody has answered, by level: page on these.", "inbox", "level")
 	descUndecided = desc("undecided_conversations",
-		"Open conversations whose messages must be read before their level is known; they count as normal until then.")
+		"Open conversations whose messages, or inbox's hours, must be read before their level is known; they count as normal until then.")
 	descOldest = desc("oldest_waiting_timestamp_seconds",
 		"When the clock of whoever has waited longest started. Absent while nobody waits.")
 	descNext = desc("next_deadline_timestamp_seconds",

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,11 +65,21 @@ type following struct {
 // leaving says how a conversation stands that is not open.
 type leaving struct {
 	status  ledger.Status
-	endedAt time.Time // version of the first row that showed it resolved
+	endedAt time.Time // when it was resolved; at first the version of the first row that showed it so
 
 	// clock is what the ledger knew of it; nil once its row was read.
 	clock *sla.Clock
+
+	// kept says that the ledger knows its clock to run, so that a restart looks
+	// it up; since is when it left otherwise, by Chatwoot's clock, rather too
+	// early.
+	kept  bool
+	since time.Time
 }
+
+// patience is how long a conversation that has left may hold up what is claimed
+// to be known, while its messages are read.
+const patience = 2 * time.Minute
 
 // find returns what is known of a conversation, open or not; nil: nothing.
 func (s *state) find(id int64) *record {
@@ -92,9 +103,9 @@ func (f *following) wants(c chatwoot.Conversation, p sla.Policy) bool {
 }
 
 // depart notes that a row shows rec as not open.
-func (rec *record) depart(status chatwoot.Status, v time.Time) {
+func (rec *record) depart(status chatwoot.Status, v, seen time.Time) {
 	if rec.left == nil {
-		rec.left = &leaving{}
+		rec.left = &leaving{since: seen}
 	}
 	switch {
 	case status != chatwoot.Resolved:
@@ -112,10 +123,28 @@ func (s *state) clock(rec *record) sla.Clock {
 		return *rec.left.clock
 	}
 	k := s.promises.For(rec.inbox).Clock(rec.facts)
+	k.Unsettled = k.Unsettled || s.mayHideAnEnd(rec, k)
 	if k.State != sla.Unknown && !rec.readAt.Before(rec.version) {
 		k.Unsettled = false
 	}
 	return k
+}
+
+// mayHideAnEnd reports whether k, which the row of rec shows as breached, may
+// have ended before without an answer, which only the messages tell.
+func (s *state) mayHideAnEnd(rec *record, k sla.Clock) bool {
+	switch {
+	case !s.on:
+		return false
+	case k.State == sla.Answered:
+		// The answer may be to a customer who came back. What was answered
+		// before an earlier process had got to is in the ledger already.
+		t := rec.facts.Thread
+		return k.AnsweredAt.After(k.Deadline) && !k.AnsweredAt.Before(s.catchUpFrom) && (t == nil || t.ReplyAt.IsZero())
+	default:
+		// The row may have been saved again since it was resolved.
+		return k.State == sla.Waiting && rec.left != nil && rec.left.endedAt.After(k.Deadline)
+	}
 }
 
 // note observes rec for the ledger, and stops following it when nothing more
@@ -132,22 +161,61 @@ func (s *state) note(id int64, rec *record) {
 		o.Status, o.EndedAt = rec.left.status, rec.left.endedAt
 	}
 	d := ledger.Decide(o)
-	o.Backfill = d.Outcome != "" && d.At.Before(s.began) && o.Clock.AnsweredAt.Before(s.began)
+	o.Backfill = s.backfill(o, d)
 
 	switch {
 	case rec.left == nil:
 	case d.Reason == ledger.Running:
-	case d.Reason == ledger.Undecided && rec.readAt.Before(rec.version):
-		return // its messages are asked for
+	case d.Reason == ledger.Undecided && (rec.readAt.Before(rec.version) || s.promises.For(rec.inbox).Unknown):
+		return // its messages are asked for, or the inboxes
 	default:
 		delete(s.left, id)
 		delete(s.wanted, id)
-		if d.Reason == ledger.Undecided || d.Outcome != "" && d.At.Before(s.horizon) {
+		if d.Reason == ledger.Undecided || d.Outcome != "" && d.At.Before(s.horizon) && !rec.left.kept {
 			return
 		}
 	}
 	s.noted = append(s.noted, o)
 }
+
+// noteEnd observes for the ledger that the conversation of rec ended without an
+// answer, as its messages tell, whatever became of it since.
+func (s *state) noteEnd(id int64, rec *record, t sla.Thread) {
+	if !s.on || t.EndedAt.IsZero() {
+		return
+	}
+	facts := rec.facts
+	facts.WaitingSince, facts.FirstReplyAt = time.Time{}, time.Time{}
+	reply := t.ReplyAt
+	t.ReplyAt = time.Time{}
+	facts.Thread = &t
+	k := s.promises.For(rec.inbox).Clock(facts)
+	k.Unsettled = false
+	switch {
+	case k.State != sla.Waiting || k.Start.After(t.EndedAt): // a bot had it
+		return
+	case !reply.IsZero() && t.EndedAt.After(k.Deadline): // it was answered late, and that is all
+		return
+	}
+	o := ledger.Observation{
+		Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
+		Clock: k, Status: ledger.Resolved, EndedAt: t.EndedAt,
+		ObservedAt: slices.MaxFunc([]time.Time{rec.seenAt, t.EndedAt}, time.Time.Compare),
+	}
+	d := ledger.Decide(o)
+	o.Backfill = s.backfill(o, d)
+	if !d.At.Before(s.horizon) {
+		s.noted = append(s.noted, o)
+	}
+}
+
+// backfill reports whether all that o tells is from before this process.
+func (s *state) backfill(o ledger.Observation, d ledger.Decision) bool {
+	return d.Outcome != "" && d.At.Before(s.began) && o.Clock.AnsweredAt.Before(s.began)
+}
+
+// undecided reports whether more must be read before k can be judged.
+func undecided(k sla.Clock) bool { return k.Unsettled || k.State == sla.Unknown }
 
 // undecided counts the clocks that have ended, and how is not known yet.
 func (s *state) undecided() (n int) {
@@ -160,7 +228,7 @@ func (s *state) undecided() (n int) {
 		}
 	}
 	for id, rec := range s.left {
-		if !s.wanted[id].row && s.clock(rec).Unsettled {
+		if !s.wanted[id].row && undecided(s.clock(rec)) {
 			n++
 		}
 	}
@@ -229,7 +297,7 @@ func (m *Monitor) resume(ctx context.Context) {
 		}
 		m.left[e.Conversation] = &record{
 			inbox: e.Inbox, team: m.name(e.Team), assignee: m.name(e.Assignee), seenAt: e.ObservedAt,
-			left: &leaving{status: ledger.Snoozed, clock: &sla.Clock{State: sla.Waiting, Start: e.Start, Deadline: e.Deadline}},
+			left: &leaving{status: ledger.Snoozed, kept: true, clock: &sla.Clock{State: sla.Waiting, Start: e.Start, Deadline: e.Deadline}},
 		}
 	}
 	m.catchUpFrom = past.Since
@@ -292,12 +360,30 @@ func (s *state) handoff(id int64) Handoff {
 
 // syncedTo returns the instant up to which nothing can be missing from the
 // ledger, if all changes up to another were seen: a conversation that has left,
-// and whose messages are still to be read, is known to nobody else.
+// and whose messages are still to be read, is known to nobody else. When that
+// takes long, perhaps for ever, the ledger is told of its clock.
 func (s *state) syncedTo(seen time.Time) time.Time {
-	for _, rec := range s.left {
-		if rec.left.clock == nil && s.clock(rec).Unsettled && rec.version.Before(seen) {
-			seen = rec.version.Add(-overlap)
+	upTo := seen
+	for id, rec := range s.left {
+		switch {
+		case rec.left.kept || !undecided(s.clock(rec)):
+		case seen.Sub(rec.left.since) > patience:
+			rec.left.kept = true
+			began := rec.earliest()
+			s.noted = append(s.noted, ledger.Observation{
+				Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
+				Clock:  sla.Clock{State: sla.Waiting, Start: began, Deadline: s.promises.For(rec.inbox).Deadline(began)},
+				Status: ledger.Open, ObservedAt: began,
+			})
+		case rec.version.Before(upTo):
+			upTo = rec.version.Add(-overlap)
 		}
 	}
-	return seen
+	return upTo
+}
+
+// earliest returns when the clock of rec began, if it has one that its row does
+// not show.
+func (rec *record) earliest() time.Time {
+	return slices.MaxFunc([]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare)
 }

@@ -3,16 +3,20 @@ package monitor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/calendar"
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/ledger/ledgertest"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
+	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
 
 // chronicle is a ledger in memory that keeps the first outcome of every
@@ -336,4 +340,131 @@ func TestOutcomesOutliveFaults(t *testing.T) {
 		}
 	}
 	kept.compare(judged(r.sim, r.ServerNow(), func(time.Time) bool { return false }), began.Add(-2*time.Hour))
+}
+
+// Where each inbox has hours of its own, a deadline that was worked out before
+// they are known could be a false breach for ever.
+func TestNothingIsDecidedBeforeTheHoursAreKnown(t *testing.T) {
+	var week [7][]calendar.Span
+	week[start.Weekday()] = []calendar.Span{{From: 12 * 60, To: 18 * 60}}
+	afternoon, err := calendar.Weekly(week, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := time.Date(2026, 3, 2, 12, 30, 0, 0, time.UTC)
+	var waits, closed int64
+	var end func()
+	kept := newChronicle(t)
+	r := newRig(t, rigOptions{
+		ledger: kept,
+		promises: func(inboxes []chatwoot.Inbox) sla.Promises {
+			p := sla.Promises{Default: halfHour, ByInbox: map[int64]sla.Policy{}}
+			p.Default.Unknown = true
+			for _, in := range inboxes {
+				own := halfHour
+				own.Calendar = afternoon
+				p.ByInbox[in.ID] = own
+			}
+			return p
+		},
+		prepare: func(s *chatwootsim.Server) {
+			waits = s.CustomerOpens(start.Add(-2*time.Hour), s.Inboxes()[0], "Hello?")
+			closed = s.CustomerOpens(start.Add(-2*time.Hour), s.Inboxes()[0], "Hello?")
+			s.SetStatus(start.Add(-time.Hour), closed, "resolved")
+			end = s.Inject(chatwootsim.Fault{Path: "/inboxes", Kind: chatwootsim.FaultStatus})
+		},
+	})
+	defer r.sim.Close()
+	for r.Now().Before(start.Add(5 * time.Minute)) {
+		p := r.next()
+		if p.Board == nil {
+			continue
+		}
+		if k := clocks(p)[waits]; k.State != sla.Unknown {
+			t.Fatalf("the clock is %+v while the hours are unknown", k)
+		}
+		if p.Undecided != 1 {
+			t.Fatalf("%d outcomes are undecided, want that of the conversation that is closed", p.Undecided)
+		}
+	}
+	kept.mu.Lock()
+	if len(kept.outcomes) > 0 {
+		t.Errorf("the ledger has %v while the hours are unknown", kept.outcomes)
+	}
+	kept.mu.Unlock()
+
+	end()
+	r.until("the hours are known", func(p *monitor.Picture) bool { return clocks(p)[waits].Deadline.Equal(due) })
+	late := r.sim.CustomerOpens(r.ServerNow(), r.sim.AddInbox("New", "Channel::Api", false), "Hello?")
+	p := r.until("the new inbox is seen", func(p *monitor.Picture) bool { _, seen := clocks(p)[late]; return seen })
+	if k := clocks(p)[late]; !k.Deadline.Equal(due) && k.State != sla.Unknown {
+		t.Errorf("the clock in an inbox that is not known yet is %+v", k)
+	}
+	r.until("its hours are known", func(p *monitor.Picture) bool { return clocks(p)[late].Deadline.Equal(due) })
+	r.next() // what is seen goes to the ledger after it is shown
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	for _, id := range []int64{waits, late} {
+		if o := kept.running[id]; !o.Clock.Deadline.Equal(due) {
+			t.Errorf("conversation %d: the ledger has %+v", id, o)
+		}
+	}
+	if got := kept.outcomes[closed]; got.Outcome != ledger.Excluded || len(kept.outcomes) > 1 {
+		t.Errorf("the outcomes are %v, want conversation %d excluded", kept.outcomes, closed)
+	}
+}
+
+// A conversation whose messages cannot be read must not keep all the others
+// from being known: it is one that a restart asks for by itself.
+func TestUnreadableMessagesHoldUpNothingElse(t *testing.T) {
+	clock, first := newClock(0), newChronicle(t)
+	var sim *chatwootsim.Server
+	var lost, met int64
+	var end func()
+	t.Run("a process that cannot read them", func(t *testing.T) {
+		first.t = t
+		r := newRig(t, rigOptions{
+			clock: clock, ledger: first, prepare: func(s *chatwootsim.Server) { sim = s },
+			around: func(h http.Handler) http.Handler {
+				scene := chatwootsim.NewScene(h, clock.ServerNow)
+				scene.At(start.Add(5*time.Minute), func(at time.Time) {
+					lost = sim.CustomerOpens(at.Add(-time.Second), sim.Inboxes()[0], "Hello?")
+					sim.SetStatus(at, lost, "resolved")
+					end = sim.Inject(chatwootsim.Fault{Path: fmt.Sprintf("/conversations/%d/messages", lost), Kind: chatwootsim.FaultStatus})
+				})
+				scene.At(start.Add(50*time.Minute), func(at time.Time) {
+					met = sim.CustomerOpens(at.Add(-time.Minute), sim.Inboxes()[0], "Hello?")
+					sim.AgentReplies(at, met)
+				})
+				return scene
+			},
+		})
+		for r.Now().Before(start.Add(time.Hour)) {
+			p := r.next()
+			first.mu.Lock()
+			synced := first.synced
+			first.mu.Unlock()
+			if p.SyncedAt.After(start) && r.Now().Sub(synced) > 4*time.Minute {
+				t.Fatalf("at %v the ledger is synced to %v", r.Now(), synced)
+			}
+			if asked := r.Now().After(start.Add(7 * time.Minute)); asked && p.Undecided != 1 {
+				t.Fatalf("at %v %d outcomes are undecided, want one", r.Now(), p.Undecided)
+			}
+		}
+	})
+	if first.outcomes[met].Outcome != ledger.Met || first.outcomes[lost].Outcome != "" {
+		t.Fatalf("the outcomes are %v", first.outcomes)
+	}
+	end()
+	second := first.next()
+	r := newRig(t, rigOptions{clock: clock, ledger: second, chatwoot: sim})
+	defer sim.Close()
+	for until := clock.Now().Add(10 * time.Minute); clock.Now().Before(until); {
+		r.next()
+	}
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	if got := second.outcomes[lost]; got.Outcome != ledger.Excluded || len(second.running) > 0 {
+		t.Errorf("the outcome is %+v, and %v run", got, second.running)
+	}
 }

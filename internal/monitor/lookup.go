@@ -44,7 +44,7 @@ type reply struct {
 	ask
 	conversation *chatwoot.Conversation // when the row was asked for
 	seen         time.Time              // Chatwoot's time of the question, rather too early
-	activity     time.Time              // of the newest line about the conversation itself
+	ended        []sla.Thread           // as each stood when the customer came back after an end without an answer
 	err          error
 }
 
@@ -61,8 +61,7 @@ func (s *state) consider(id int64, rec *record) {
 	}
 	due := k.Deadline
 	if due.IsZero() { // no clock yet: the earliest that it could be
-		due = s.promises.For(rec.inbox).Deadline(slices.MaxFunc(
-			[]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare))
+		due = s.promises.For(rec.inbox).Deadline(rec.earliest())
 	}
 	s.wanted[id] = want{due: due, from: s.wanted[id].from}
 }
@@ -177,9 +176,13 @@ func (m *Monitor) learn(r reply) bool {
 	}
 	rec.readAt, rec.lastRead = r.version, r.after
 	rec.facts.Thread = &r.thread
-	if left := rec.left; left != nil && !r.activity.IsZero() && r.activity.Before(left.endedAt) {
-		left.endedAt = r.activity // Chatwoot writes a line when it resolves
+	if left, end := rec.left, r.thread.EndedAt; left != nil && !end.IsZero() && end.Before(left.endedAt) {
+		left.endedAt = end
 	}
+	for _, t := range r.ended {
+		m.noteEnd(r.id, rec, t)
+	}
+	m.noteEnd(r.id, rec, r.thread)
 	m.consider(r.id, rec)
 	m.note(r.id, rec)
 	return rec.left == nil
@@ -228,27 +231,30 @@ func lookUp(ctx context.Context, client *chatwoot.Client, a ask) reply {
 		return r
 	}
 	r.err = client.Messages(ctx, a.id, a.after, func(messages []chatwoot.Message) (more bool) {
-		r.thread = readOn(r.thread, messages)
 		for _, msg := range messages {
 			r.after = max(r.after, msg.ID)
-			if msg.Kind == chatwoot.Activity {
-				r.activity = msg.CreatedAt
-			}
+			r.read(msg)
 		}
 		return r.thread.ReplyAt.IsZero()
 	})
 	return r
 }
 
-// readOn continues the reading of a conversation with its next messages.
-func readOn(t sla.Thread, messages []chatwoot.Message) sla.Thread {
-	for _, msg := range messages {
-		switch {
-		case t.CustomerAt.IsZero() && msg.Kind == chatwoot.Incoming:
+// read continues the reading of a conversation with its next message.
+func (r *reply) read(msg chatwoot.Message) {
+	t, incoming := &r.thread, msg.Kind == chatwoot.Incoming
+	switch {
+	case !t.ReplyAt.IsZero(): // the first response happens once
+	case t.CustomerAt.IsZero():
+		if incoming {
 			t.CustomerAt = msg.CreatedAt
-		case !t.CustomerAt.IsZero() && t.ReplyAt.IsZero() && msg.Human():
-			t.ReplyAt = msg.CreatedAt
 		}
+	case incoming && !t.EndedAt.IsZero():
+		r.ended = append(r.ended, *t)
+		t.BackAt, t.EndedAt = msg.CreatedAt, time.Time{}
+	case msg.Resolved() && t.EndedAt.IsZero():
+		t.EndedAt = msg.CreatedAt
+	case msg.Human():
+		t.ReplyAt = msg.CreatedAt
 	}
-	return t
 }

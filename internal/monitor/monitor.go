@@ -330,6 +330,11 @@ func (m *Monitor) nextPoll(last time.Time, hinted bool) time.Time {
 // readAccess reads who the token belongs to, and which inboxes there are and
 // what their customers are owed. What cannot be read keeps its last value.
 func (m *Monitor) readAccess(ctx context.Context) error {
+	account, inboxes := m.readAccount(ctx), m.readInboxes(ctx)
+	return cmp.Or(account, inboxes)
+}
+
+func (m *Monitor) readAccount(ctx context.Context) error {
 	_, account, err := m.client.Profile(ctx)
 	if err != nil {
 		return fmt.Errorf("read the token's profile: %w", err)
@@ -343,14 +348,28 @@ func (m *Monitor) readAccess(ctx context.Context) error {
 		}
 	}
 	m.account = &account
+	return nil
+}
 
+func (m *Monitor) readInboxes(ctx context.Context) error {
+	m.inboxesTriedAt = m.now()
 	inboxes, err := m.client.Inboxes(ctx)
 	if err != nil {
 		return fmt.Errorf("read inboxes: %w", err)
 	}
-	m.inboxes = inboxes
-	m.promises = m.promise(inboxes)
-	m.inboxesReadAt = m.now()
+	before := m.promises
+	m.inboxes, m.promises = inboxes, m.promise(inboxes)
+
+	// Of some inboxes the promise may have been unknown until now.
+	m.judge()
+	for _, records := range []map[int64]*record{m.open, m.left} {
+		for id, rec := range records {
+			if before.For(rec.inbox).Unknown && !m.promises.For(rec.inbox).Unknown {
+				m.consider(id, rec)
+				m.note(id, rec)
+			}
+		}
+	}
 	return nil
 }
 

@@ -82,8 +82,9 @@ func (m *Monitor) succeeded(started time.Time) {
 	m.syncedAt = started
 	m.publish()
 	if m.on {
+		upTo := m.syncedTo(started.Add(m.client.ClockSkew() - certainty))
 		m.handOver() // what was seen comes before the claim that it was
-		m.ledger.Synced(m.syncedTo(started.Add(m.client.ClockSkew() - certainty)))
+		m.ledger.Synced(upTo)
 	}
 }
 
@@ -134,21 +135,26 @@ func (m *Monitor) gap(reason string) {
 
 // refreshInboxes learns the names and hours of inboxes that have appeared.
 func (m *Monitor) refreshInboxes(ctx context.Context) {
-	known := map[int64]bool{}
-	for _, in := range m.inboxes {
-		known[in.ID] = true
-	}
-	for _, rec := range m.open {
-		if known[rec.inbox] {
-			continue
-		}
-		if m.now().Sub(m.inboxesReadAt) < time.Minute {
-			return
-		}
-		m.inboxesReadAt = m.now()
-		if err := m.readAccess(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			m.log.Warn("inbox names and hours are unknown for now", zap.Error(err))
-		}
+	if m.inboxes != nil && m.now().Sub(m.inboxesTriedAt) < time.Minute || !m.unlisted() {
 		return
 	}
+	if err := m.readAccess(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		m.log.Warn("inbox names and hours are unknown for now", zap.Error(err))
+	}
+}
+
+// unlisted reports whether a conversation is known whose inbox is not.
+func (s *state) unlisted() bool {
+	listed := map[int64]bool{}
+	for _, in := range s.inboxes {
+		listed[in.ID] = true
+	}
+	for _, records := range []map[int64]*record{s.open, s.left} {
+		for _, rec := range records {
+			if !listed[rec.inbox] {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -48,10 +48,10 @@ type state struct {
 
 	unanswered map[int64]Unanswered
 
-	account       *chatwoot.Account
-	inboxes       []chatwoot.Inbox
-	inboxesReadAt time.Time
-	problem       string
+	account        *chatwoot.Account
+	inboxes        []chatwoot.Inbox // nil until they were read
+	inboxesTriedAt time.Time
+	problem        string
 }
 
 // record is a conversation that is open, or was and has no outcome yet.
@@ -141,7 +141,7 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 		delete(s.left, c.ID)
 		delete(s.closed, c.ID)
 	} else {
-		rec.depart(c.Status, v)
+		rec.depart(c.Status, v, seen)
 		s.left[c.ID] = rec
 	}
 	rec.version = v

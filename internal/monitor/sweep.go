@@ -131,7 +131,7 @@ func (m *Monitor) endSweep(ctx context.Context) (again sweepPlan, ok bool) {
 	if !m.deltas {
 		m.since = m.sweepStarted
 	}
-	if m.account == nil || m.now().Sub(m.inboxesReadAt) >= m.recon {
+	if m.account == nil || m.inboxes == nil || m.now().Sub(m.inboxesTriedAt) >= m.recon {
 		if err := m.readAccess(ctx); err != nil {
 			m.log.Warn("role, inbox names and hours are unknown for now", zap.Error(err))
 		}

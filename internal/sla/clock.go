@@ -29,14 +29,16 @@ type Conversation struct {
 // Thread is what a reader of all messages of a conversation knows.
 type Thread struct {
 	CustomerAt time.Time // the customer's first message; zero: none
-	ReplyAt    time.Time // the first public human message after that; zero: none
+	BackAt     time.Time // the customer's first after the last end without an answer; zero: none
+	EndedAt    time.Time // the first end since the later of both, as far as the messages tell; zero: none
+	ReplyAt    time.Time // the first public human message after CustomerAt; zero: none
 }
 
 // State is what a first-response clock is doing.
 type State uint8
 
 const (
-	Unknown  State = iota // the messages must be read before anything can be said
+	Unknown  State = iota // nothing can be said: the messages must be read, or the promise learnt
 	Idle                  // no clock: the customer has not written
 	Waiting               // the customer has written and no human has answered
 	Answered              // a human has answered
@@ -84,6 +86,9 @@ func Opens(createdAt, at time.Time) bool { return !at.After(createdAt.Add(openin
 // began, and stays empty when two replies arrive at once. Where that could
 // change the result the clock is Unsettled, and the messages decide.
 func (p Policy) Clock(c Conversation) Clock {
+	if p.Unknown {
+		return Clock{State: Unknown}
+	}
 	if t := c.Thread; t != nil {
 		if !t.CustomerAt.IsZero() {
 			return p.clockFromThread(c, *t)
@@ -103,7 +108,8 @@ func (p Policy) clockFromThread(c Conversation, t Thread) Clock {
 	if !Opens(c.CreatedAt, t.CustomerAt) {
 		start = t.CustomerAt // we opened it; the promise begins with the customer's words
 	}
-	start = latest(start, c.HandoffAt)
+	// Whoever comes back after an end without an answer begins to wait anew.
+	start = latest(start, latest(c.HandoffAt, t.BackAt))
 
 	// The row knows of answers that came after the messages were read. A first
 	// reply from before the customer wrote is the agent's own opening.
@@ -118,7 +124,7 @@ func (p Policy) clockFromThread(c Conversation, t Thread) Clock {
 	}
 	// While waiting_since still points at the customer's first message, nobody
 	// has answered, and no reading can say otherwise.
-	untouched := !c.WaitingSince.IsZero() && (!c.waitingMoved() || !c.WaitingSince.After(t.CustomerAt))
+	untouched := !c.WaitingSince.IsZero() && (!c.waitingMoved() || !c.WaitingSince.After(latest(t.CustomerAt, t.BackAt)))
 	k := p.waiting(start)
 	k.Unsettled = !untouched
 	return k

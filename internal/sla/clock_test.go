@@ -195,6 +195,21 @@ func TestClock(t *testing.T) {
 			want{state: sla.Waiting, start: 20 * m, unsettled: true, level: sla.Warning},
 		},
 		{
+			"back after an end without an answer",
+			C{WaitingSince: at(20 * m), CustomerWrote: sla.Yes, Thread: &T{CustomerAt: t0, BackAt: at(20 * m)}},
+			want{state: sla.Waiting, start: 20 * m, level: sla.Warning},
+		},
+		{
+			"the same where waiting_since stays as it was",
+			C{WaitingSince: t0, CustomerWrote: sla.Yes, Thread: &T{CustomerAt: t0, BackAt: at(20 * m)}},
+			want{state: sla.Waiting, start: 20 * m, level: sla.Warning},
+		},
+		{
+			"back after an end without an answer, and answered in time from there",
+			C{FirstReplyAt: at(45 * m), CustomerWrote: sla.Yes, Thread: &T{CustomerAt: t0, BackAt: at(20 * m), ReplyAt: at(45 * m)}},
+			want{state: sla.Answered, start: 20 * m, answered: 45 * m},
+		},
+		{
 			"hand-off, then an answer in time from there",
 			C{HandoffAt: at(20 * m), FirstReplyAt: at(45 * m), CustomerWrote: sla.Yes, CustomerOpened: sla.Yes},
 			want{state: sla.Answered, start: 20 * m, answered: 45 * m},

@@ -65,6 +65,10 @@ type Policy struct {
 	Urgent  time.Duration // remaining time, exclusive, from which it is Urgent; less than Warning
 
 	Calendar Calendar // nil: all time counts
+
+	// Unknown says that the promise has yet to be learnt, so that nothing can be
+	// said of its clocks. The rest is then a guess, for what needs a number.
+	Unknown bool
 }
 
 // Validate reports every rule that p breaks.
