@@ -104,13 +104,14 @@ func New(o Options) (*Builder, error) {
 		o.Target = DefaultTarget
 	}
 	o.From, o.To, o.AsOf = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone)
-	days := civilDay(o.To.Add(-1)) - civilDay(o.From) + 1
+	p := Period{o.From, o.To}
+	days := p.days()
 	switch {
 	case !o.From.Before(o.To):
 		return nil, fmt.Errorf("report: the period ends at %s, which is not after its start at %s; give a later end",
 			o.To.Format(time.RFC3339), o.From.Format(time.RFC3339))
 	case days > maxDays:
-		return nil, fmt.Errorf("report: the period has %d days, and at most %d fit into a report; ask for shorter ones", days, maxDays)
+		return nil, fmt.Errorf("report: %w", p.fits())
 	case o.AsOf.IsZero():
 		return nil, errors.New("report: AsOf is required: how long conversations have waited depends on it")
 	case o.Promise <= 0:
@@ -147,7 +148,7 @@ func (b *Builder) Days() []time.Time {
 	for _, end := range []time.Time{b.From, b.To} {
 		first := bounds[len(bounds)-1]
 		for i := 1; ; i++ {
-			t := dayStart(first, i)
+			t := DayStart(first, i)
 			if !t.Before(end) {
 				break
 			}

@@ -126,7 +126,7 @@ func dates(from, to time.Time) string {
 	if !wholeDays(from, to) {
 		return from.Format("2 Jan 2006 15:04") + " – " + to.Format("2 Jan 2006 15:04")
 	}
-	last := dayStart(to, -1)
+	last := DayStart(to, -1)
 	switch {
 	case last.Equal(from):
 		return from.Format("Monday, 2 January 2006")
