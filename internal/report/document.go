@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -76,12 +77,15 @@ func (f *facts) judgedBy() []string {
 	if f.AsOf.Before(f.To) {
 		lines = append(lines, "The period has not ended yet: this is how it stood at "+f.AsOf.Format("2 Jan 2006 15:04")+".")
 	}
-	if p := f.Pending; p != nil {
-		text := "Not in this report: " + count(p.Running, "conversation") + " still within the deadline"
-		if p.Undecided > 0 {
-			text += ", and " + strconv.Itoa(p.Undecided) + " that could not be decided because Chatwoot could not be asked"
-		}
-		lines = append(lines, text+".")
+	var lacking []string
+	if n := f.Pending.Running; n > 0 {
+		lacking = append(lacking, count(n, "conversation")+" still within the deadline")
+	}
+	if n := f.Pending.Undecided; n > 0 {
+		lacking = append(lacking, count(n, "conversation")+" whose deadline has passed and whose outcome is not known yet")
+	}
+	if len(lacking) > 0 {
+		lines = append(lines, "Not in this report: "+strings.Join(lacking, ", and ")+".")
 	}
 	return lines
 }

@@ -44,13 +44,14 @@ type Options struct {
 	Inboxes         map[int64]string           // names
 	ConversationURL func(display int64) string // nil: no links
 	ProbeTitle      func(probe string) string  // nil: its name
-	Pending         *Pending                   // nil: not known
+	Pending         Pending                    // what the entries lack
 }
 
-// Pending counts the first-response clocks without an outcome.
+// Pending counts the first-response clocks without an outcome whose deadline
+// lies in the period.
 type Pending struct {
 	Running   int // the deadline is still ahead
-	Undecided int // Chatwoot could not be asked
+	Undecided int // it has passed, and nobody has looked since
 }
 
 // Probes counts health probes. One made during maintenance is in Maintenance

@@ -129,6 +129,28 @@ func TestHeadline(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotDecidedIsNamed(t *testing.T) {
+	const running, passed = "still within the deadline", "whose deadline has passed and whose outcome is not known yet"
+	for want, p := range map[string]report.Pending{
+		"Not in this report: 7 conversations " + running + ", and 1 conversation " + passed + ".": {Running: 7, Undecided: 1},
+		"Not in this report: 1 conversation " + running + ".":                                     {Running: 1},
+		"Not in this report: 2 conversations " + passed + ".":                                     {Undecided: 2},
+		"": {},
+	} {
+		o := week()
+		o.Pending = p
+		var said string
+		for line := range strings.Lines(write(t, reportOf(t, o), report.Markdown)) {
+			if strings.HasPrefix(line, "- Not in") {
+				said = strings.TrimSpace(strings.TrimPrefix(line, "- "))
+			}
+		}
+		if said != want {
+			t.Errorf("%+v: %q, want %q", p, said, want)
+		}
+	}
+}
+
 func TestAPeriodBeginsWithItsFirstInstantAndEndsBeforeItsLast(t *testing.T) {
 	o := week()
 	at := func(decided time.Time) ledger.Entry { return waiting(1, decided.Add(-30*time.Minute)) }
