@@ -63,6 +63,12 @@ func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url fu
 		Promise: cfg.SLA, InboxPromises: cfg.InboxSLA, Inboxes: inboxes,
 		ConversationURL: url, ProbeTitle: health.Title,
 	}
+	if o.KnownFrom, err = db.LedgerFrom(ctx); err != nil {
+		return nil, err
+	}
+	if o.KnownFrom.IsZero() {
+		o.KnownFrom = now // nothing has been read from Chatwoot yet
+	}
 	o.Pending.Running, o.Pending.Undecided, err = db.Undecided(ctx, p.From, p.To, now)
 	if err != nil {
 		return nil, err

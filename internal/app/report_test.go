@@ -4,13 +4,59 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/report"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 )
+
+// Of the days before its first start a daemon finds those who still wait, and
+// few of those who were answered. They are kept, and judge nobody.
+func TestTheLedgerBeginsWhereEverythingIsKnown(t *testing.T) {
+	now := time.Now()
+	const forgotten, today = 22, 5
+	d := apptest.StartWith(t, func(s *chatwootsim.Server) {
+		inbox := s.Inboxes()[0]
+		answered := func(at time.Time) {
+			id := s.CustomerOpens(at, inbox, "Hello?")
+			s.AgentReplies(at.Add(5*time.Minute), id)
+			s.SetStatus(at.Add(10*time.Minute), id, "resolved")
+		}
+		for i := range time.Duration(forgotten) {
+			answered(now.Add(-(120 - i) * time.Hour))
+			s.CustomerOpens(now.Add(-(120-i)*time.Hour), inbox, "Hello?")
+		}
+		for range today {
+			answered(now.Add(-3 * time.Hour))
+		}
+	})
+	d.Await("/metrics", fmt.Sprintf(`chatwoot_sla_first_response_outcomes\{outcome="met",window="24h"\} %d`, today))
+	db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	eventually(t, "all of them are kept", func() bool {
+		n := 0
+		if err := db.Decided(t.Context(), now.AddDate(0, 0, -7), now, func(ledger.Entry) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n == forgotten+today
+	})
+	d.Await("/metrics", `chatwoot_sla_breach_ratio\{window="7d"\} 0\n`)
+	text := d.Get("/api/v1/report?format=text&from=" + now.AddDate(0, 0, -7).UTC().Format(time.DateOnly) + "&to=" + now.UTC().Add(time.Minute).Format(time.RFC3339))
+	for _, want := range []string{"0 of 5 conversations", "The ledger begins " + now.Add(-24*time.Hour).UTC().Format("2 Jan 2006")} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report does not say %q:\n%.1500s", want, text)
+		}
+	}
+}
 
 // lacking is what a report says of conversations without an outcome.
 type lacking struct {

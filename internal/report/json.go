@@ -19,6 +19,8 @@ type reportJSON struct {
 	AsOf           string        `json:"as_of"`
 	TimeZone       string        `json:"time_zone"`
 	PreviousFrom   string        `json:"previous_from"`
+	KnownFrom      *string       `json:"known_from"` // null: from the beginning
+	Comparable     bool          `json:"comparable"`
 	Headline       string        `json:"headline"`
 	Verdict        Verdict       `json:"verdict"`
 	Target         float64       `json:"target_breach_rate"`
@@ -148,6 +150,8 @@ func (f *facts) json() reportJSON {
 		AsOf:           f.AsOf.Format(time.RFC3339),
 		TimeZone:       f.Zone.String(),
 		PreviousFrom:   f.previous.Format(time.RFC3339),
+		KnownFrom:      f.instant(f.KnownFrom),
+		Comparable:     f.comparable(),
 		Headline:       f.Headline(),
 		Verdict:        f.Verdict(),
 		Target:         f.Target,

@@ -45,6 +45,10 @@ type Options struct {
 	ConversationURL func(display int64) string // nil: no links
 	ProbeTitle      func(probe string) string  // nil: its name
 	Pending         Pending                    // what the entries lack
+
+	// KnownFrom is the instant from which on every outcome is known; zero: always.
+	// Entries decided before it are not a fair sample, and are left out.
+	KnownFrom time.Time
 }
 
 // Pending counts the first-response clocks without an outcome whose deadline
@@ -104,7 +108,7 @@ func New(o Options) (*Builder, error) {
 	if o.Target == 0 {
 		o.Target = DefaultTarget
 	}
-	o.From, o.To, o.AsOf = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone)
+	o.From, o.To, o.AsOf, o.KnownFrom = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone), o.KnownFrom.In(o.Zone)
 	p := Period{o.From, o.To}
 	days := p.days()
 	switch {
@@ -160,16 +164,19 @@ func (b *Builder) Days() []time.Time {
 	return bounds
 }
 
+// comparable reports whether all of the period before is known.
+func (f *facts) comparable() bool { return !f.previous.Before(f.KnownFrom) }
+
 // Add takes a clock with an outcome. One that was decided in neither period is
 // ignored, and so is one that still runs.
 func (b *Builder) Add(e ledger.Entry) {
-	if e.Outcome == "" {
+	if e.Outcome == "" || e.DecidedAt.Before(b.KnownFrom) {
 		return
 	}
 	current := within(e.DecidedAt, b.From, b.To)
 	p := &b.now
 	if !current {
-		if !within(e.DecidedAt, b.previous, b.From) {
+		if !b.comparable() || !within(e.DecidedAt, b.previous, b.From) {
 			return
 		}
 		p = &b.before
@@ -198,7 +205,7 @@ func (b *Builder) AddProbes(from time.Time, probe string, n Probes) {
 		}
 		d.total.add(n)
 		d.days[b.dayOf(from)].add(n)
-	case within(from, b.previous, b.From):
+	case b.comparable() && within(from, b.previous, b.From):
 		at(b.before.probes, probe).total.add(n)
 	}
 }

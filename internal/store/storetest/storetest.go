@@ -469,12 +469,12 @@ func inboxes(t *testing.T, o store.Options) {
 
 func values(t *testing.T, o store.Options) {
 	s := Open(t, o)
-	if at, err := s.LedgerBegan(t.Context()); err != nil || !at.IsZero() {
-		t.Errorf("LedgerBegan() = %v, %v before it began", at, err)
+	if at, err := s.LedgerFrom(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("LedgerFrom() = %v, %v before it began", at, err)
 	}
 	for _, at := range []time.Time{Noon, Noon.Add(-time.Hour), Noon.Add(time.Hour)} {
-		if began, err := s.BeginLedger(t.Context(), at); err != nil || !began.Equal(Noon) {
-			t.Errorf("BeginLedger(%v) = %v, %v", at, began, err)
+		if from, err := s.BeginLedger(t.Context(), at); err != nil || !from.Equal(Noon) {
+			t.Errorf("BeginLedger(%v) = %v, %v", at, from, err)
 		}
 	}
 	for _, token := range []string{"", "first", "second"} {
