@@ -117,12 +117,29 @@ func (b *books) Write(ctx context.Context, batch ledger.Batch) ([]ledger.Key, er
 	return db.Write(ctx, batch)
 }
 
+// Tallies leaves out what was decided before the ledger begins: of that it has
+// only those who still waited.
 func (b *books) Tallies(ctx context.Context, since []time.Time) ([]map[int64]ledger.Tally, error) {
 	db, err := b.store()
 	if err != nil {
 		return nil, err
 	}
+	from, err := db.LedgerFrom(ctx)
+	if err != nil {
+		return nil, err
+	}
+	since = slices.Clone(since)
+	for i, t := range since {
+		since[i] = latest(t, from)
+	}
 	return db.Tallies(ctx, since)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // The monitor's view.
@@ -135,11 +152,10 @@ func (b *books) Past(ctx context.Context) (monitor.Past, error) {
 	if err != nil {
 		return monitor.Past{}, err
 	}
-	began, err := db.BeginLedger(ctx, b.serverNow())
-	if err != nil {
+	var past monitor.Past
+	if past.Since, err = db.BeginLedger(ctx, b.serverNow().Add(-b.backfill)); err != nil {
 		return monitor.Past{}, err
 	}
-	past := monitor.Past{Since: began.Add(-b.backfill)}
 	if past.SyncedTo, err = db.SyncedTo(ctx); err != nil {
 		return monitor.Past{}, err
 	}

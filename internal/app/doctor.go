@@ -404,9 +404,9 @@ func (d *doctor) database(mistakes bool) {
 		kind = "Postgres"
 	}
 	err := withDatabase(ctx, d.cfg, func(db *store.Reader) error {
-		began, err := db.LedgerBegan(ctx)
-		if err == nil && !began.IsZero() {
-			kind += ", ledger since " + began.UTC().Format(time.DateOnly)
+		from, err := db.LedgerFrom(ctx)
+		if err == nil && !from.IsZero() {
+			kind += ", ledger since " + from.UTC().Format(time.DateOnly)
 		}
 		return err
 	})

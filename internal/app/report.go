@@ -30,7 +30,7 @@ func Report(ctx context.Context, cfg config.Config, p report.Period, now time.Ti
 			return err
 		}
 		defer client.Close()
-		made, err := makeReport(ctx, db, cfg, client.ConversationURL, p, now, nil)
+		made, err := makeReport(ctx, db, cfg, client.ConversationURL, p, now)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func withDatabase(ctx context.Context, cfg config.Config, use func(*store.Reader
 }
 
 // makeReport reads what a report is made of.
-func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url func(int64) string, p report.Period, now time.Time, pending *report.Pending) (*report.Report, error) {
+func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url func(int64) string, p report.Period, now time.Time) (*report.Report, error) {
 	inboxes, err := db.Inboxes(ctx)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,17 @@ func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url fu
 	o := report.Options{
 		From: p.From, To: p.To, AsOf: now, Zone: cfg.ReportZone.Location,
 		Promise: cfg.SLA, InboxPromises: cfg.InboxSLA, Inboxes: inboxes,
-		ConversationURL: url, ProbeTitle: health.Title, Pending: pending,
+		ConversationURL: url, ProbeTitle: health.Title,
+	}
+	if o.KnownFrom, err = db.LedgerFrom(ctx); err != nil {
+		return nil, err
+	}
+	if o.KnownFrom.IsZero() {
+		o.KnownFrom = now // nothing has been read from Chatwoot yet
+	}
+	o.Pending.Running, o.Pending.Undecided, err = db.Undecided(ctx, p.From, p.To, now)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.BusinessHours.PerInbox() || cfg.BusinessHours.Calendar() != nil {
 		o.BusinessHours = cfg.BusinessHours.String()
@@ -104,18 +114,7 @@ func (a *App) made(ctx context.Context, p report.Period) (*report.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	pending := &report.Pending{Undecided: a.monitor.Picture().Undecided}
-	running, err := db.Running(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := a.monitor.ServerNow()
-	for _, e := range running {
-		if e.Deadline.After(now) { // of the others the monitor does not know yet how they ended
-			pending.Running++
-		}
-	}
-	return makeReport(ctx, db.Reader, a.cfg, a.client.ConversationURL, p, now, pending)
+	return makeReport(ctx, db.Reader, a.cfg, a.client.ConversationURL, p, a.monitor.ServerNow())
 }
 
 // daily writes the report of each day that has ended, beside that day's health

@@ -129,8 +129,11 @@ func (b *bench) report(ctx context.Context) (row, error) {
 		return row{}, err
 	}
 	today := b.now().UTC().Truncate(24 * time.Hour)
+	if _, err := s.BeginLedger(ctx, today.AddDate(0, 0, -reportDays)); err != nil {
+		return row{}, errors.Join(err, s.Close())
+	}
 	for day := range reportDays {
-		var batch ledger.Batch
+		batch := ledger.Batch{SyncedTo: today}
 		for i := range reportPerDay {
 			o := answered(int64(i+1), today.AddDate(0, 0, -day-1))
 			d := ledger.Decide(o)

@@ -31,7 +31,9 @@ func (f *facts) writeCSV(w io.Writer) error {
 		t.group([]string{from, to, section, harmless(key), harmless(name)}, g)
 	}
 	add("total", "", "", &f.now.total)
-	t.group([]string{f.previous.Format(time.RFC3339), from, "previous", "", ""}, &f.before.total)
+	if f.comparable() {
+		t.group([]string{f.previous.Format(time.RFC3339), from, "previous", "", ""}, &f.before.total)
+	}
 	for i := range f.days {
 		day := f.day(i)
 		add("day", day.Format(time.DateOnly), day.Weekday().String(), &f.days[i])

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -71,17 +72,26 @@ func (f *facts) document() document {
 	}
 }
 
+// minute is how an instant is written.
+const minute = "2 Jan 2006 15:04"
+
 func (f *facts) judgedBy() []string {
 	lines := []string{f.promises()}
 	if f.AsOf.Before(f.To) {
-		lines = append(lines, "The period has not ended yet: this is how it stood at "+f.AsOf.Format("2 Jan 2006 15:04")+".")
+		lines = append(lines, "The period has not ended yet: this is how it stood at "+f.AsOf.Format(minute)+".")
 	}
-	if p := f.Pending; p != nil {
-		text := "Not in this report: " + count(p.Running, "conversation") + " still within the deadline"
-		if p.Undecided > 0 {
-			text += ", and " + strconv.Itoa(p.Undecided) + " that could not be decided because Chatwoot could not be asked"
-		}
-		lines = append(lines, text+".")
+	if f.From.Before(f.KnownFrom) {
+		lines = append(lines, "The ledger begins "+f.KnownFrom.Format(minute)+". What was decided before is not in this report.")
+	}
+	var lacking []string
+	if n := f.Pending.Running; n > 0 {
+		lacking = append(lacking, count(n, "conversation")+" still within the deadline")
+	}
+	if n := f.Pending.Undecided; n > 0 {
+		lacking = append(lacking, count(n, "conversation")+" whose deadline has passed and whose outcome is not known yet")
+	}
+	if len(lacking) > 0 {
+		lines = append(lines, "Not in this report: "+strings.Join(lacking, ", and ")+".")
 	}
 	return lines
 }
@@ -128,8 +138,15 @@ func (f *facts) changes() section {
 		ID: "changes", Title: "What changed",
 		Columns: []column{{Most: 32}, {Title: "This period", Number: true}, {Title: "Before", Number: true}, {Title: "Change", Number: true}},
 	}
-	s.Intro = "Compared with " + f.periodBefore() + " (" + dates(f.previous, f.From) + "). Late answers count with the time they really took."
+	s.Intro = "Compared with " + f.periodBefore() + " (" + dates(f.previous, f.From) + ")."
+	if !f.comparable() {
+		s.Intro = "There is nothing to compare with: the ledger begins " + f.KnownFrom.Format(minute) + "."
+	}
+	s.Intro += " Late answers count with the time they really took."
 	row := func(title, now, before, change string, bad bool) {
+		if !f.comparable() {
+			before, change = nothing, nothing
+		}
 		s.Rows = append(s.Rows, []cell{{Text: title}, {Text: now, Bad: bad}, {Text: before}, {Text: change}})
 	}
 	row("Breach rate", f.rate(g), f.rate(h), pointsChange(g.BreachRatio()-h.BreachRatio(), 1), f.Verdict() == TargetMissed)
@@ -218,7 +235,7 @@ func (f *facts) worstConversations() section {
 			{Text: fateWords[o.fate], Bad: o.fate == unanswered},
 		})
 	}
-	s.Notes = []string{"“none yet” means that the customer was still waiting at " + f.AsOf.Format("2 Jan 2006 15:04") +
+	s.Notes = []string{"“none yet” means that the customer was still waiting at " + f.AsOf.Format(minute) +
 		", and “none” that the conversation was closed without an answer."}
 	if left := f.worst.total - len(f.worst.kept); left > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("And %d more that breached.", left))

@@ -19,13 +19,15 @@ type reportJSON struct {
 	AsOf           string        `json:"as_of"`
 	TimeZone       string        `json:"time_zone"`
 	PreviousFrom   string        `json:"previous_from"`
+	KnownFrom      *string       `json:"known_from"` // null: from the beginning
+	Comparable     bool          `json:"comparable"`
 	Headline       string        `json:"headline"`
 	Verdict        Verdict       `json:"verdict"`
 	Target         float64       `json:"target_breach_rate"`
 	PromiseSeconds int64         `json:"promise_seconds"`
 	BusinessHours  string        `json:"business_hours"`
-	StillRunning   *int          `json:"still_running"` // null: unknown
-	Undecided      *int          `json:"undecided"`
+	StillRunning   int           `json:"still_running"`
+	Undecided      int           `json:"undecided"`
 	Total          groupJSON     `json:"total"`
 	Previous       groupJSON     `json:"previous"`
 	Days           []dayJSON     `json:"days"`
@@ -148,11 +150,15 @@ func (f *facts) json() reportJSON {
 		AsOf:           f.AsOf.Format(time.RFC3339),
 		TimeZone:       f.Zone.String(),
 		PreviousFrom:   f.previous.Format(time.RFC3339),
+		KnownFrom:      f.instant(f.KnownFrom),
+		Comparable:     f.comparable(),
 		Headline:       f.Headline(),
 		Verdict:        f.Verdict(),
 		Target:         f.Target,
 		PromiseSeconds: seconds(f.Promise),
 		BusinessHours:  f.BusinessHours,
+		StillRunning:   f.Pending.Running,
+		Undecided:      f.Pending.Undecided,
 		Total:          f.now.total.json(),
 		Previous:       f.before.total.json(),
 		Days:           make([]dayJSON, 0, len(f.days)),
@@ -163,9 +169,6 @@ func (f *facts) json() reportJSON {
 		Answers:        make([]answersJSON, 0, len(f.times.inTime)),
 		Worst:          make([]worstJSON, 0, len(f.worst.kept)),
 		Health:         healthJSON{Target: HealthTarget, Probes: make([]probeJSON, 0, len(f.now.probes))},
-	}
-	if p := f.Pending; p != nil {
-		doc.StillRunning, doc.Undecided = &p.Running, &p.Undecided
 	}
 	for i := range f.days {
 		doc.Days = append(doc.Days, dayJSON{f.day(i).Format(time.DateOnly), f.days[i].json()})

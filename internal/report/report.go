@@ -44,13 +44,18 @@ type Options struct {
 	Inboxes         map[int64]string           // names
 	ConversationURL func(display int64) string // nil: no links
 	ProbeTitle      func(probe string) string  // nil: its name
-	Pending         *Pending                   // nil: not known
+	Pending         Pending                    // what the entries lack
+
+	// KnownFrom is the instant from which on every outcome is known; zero: always.
+	// Entries decided before it are not a fair sample, and are left out.
+	KnownFrom time.Time
 }
 
-// Pending counts the first-response clocks without an outcome.
+// Pending counts the first-response clocks without an outcome whose deadline
+// lies in the period.
 type Pending struct {
 	Running   int // the deadline is still ahead
-	Undecided int // Chatwoot could not be asked
+	Undecided int // it has passed, and nobody has looked since
 }
 
 // Probes counts health probes. One made during maintenance is in Maintenance
@@ -103,14 +108,15 @@ func New(o Options) (*Builder, error) {
 	if o.Target == 0 {
 		o.Target = DefaultTarget
 	}
-	o.From, o.To, o.AsOf = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone)
-	days := civilDay(o.To.Add(-1)) - civilDay(o.From) + 1
+	o.From, o.To, o.AsOf, o.KnownFrom = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone), o.KnownFrom.In(o.Zone)
+	p := Period{o.From, o.To}
+	days := p.days()
 	switch {
 	case !o.From.Before(o.To):
 		return nil, fmt.Errorf("report: the period ends at %s, which is not after its start at %s; give a later end",
 			o.To.Format(time.RFC3339), o.From.Format(time.RFC3339))
 	case days > maxDays:
-		return nil, fmt.Errorf("report: the period has %d days, and at most %d fit into a report; ask for shorter ones", days, maxDays)
+		return nil, fmt.Errorf("report: %w", p.fits())
 	case o.AsOf.IsZero():
 		return nil, errors.New("report: AsOf is required: how long conversations have waited depends on it")
 	case o.Promise <= 0:
@@ -147,7 +153,7 @@ func (b *Builder) Days() []time.Time {
 	for _, end := range []time.Time{b.From, b.To} {
 		first := bounds[len(bounds)-1]
 		for i := 1; ; i++ {
-			t := dayStart(first, i)
+			t := DayStart(first, i)
 			if !t.Before(end) {
 				break
 			}
@@ -158,16 +164,19 @@ func (b *Builder) Days() []time.Time {
 	return bounds
 }
 
+// comparable reports whether all of the period before is known.
+func (f *facts) comparable() bool { return !f.previous.Before(f.KnownFrom) }
+
 // Add takes a clock with an outcome. One that was decided in neither period is
 // ignored, and so is one that still runs.
 func (b *Builder) Add(e ledger.Entry) {
-	if e.Outcome == "" {
+	if e.Outcome == "" || e.DecidedAt.Before(b.KnownFrom) {
 		return
 	}
 	current := within(e.DecidedAt, b.From, b.To)
 	p := &b.now
 	if !current {
-		if !within(e.DecidedAt, b.previous, b.From) {
+		if !b.comparable() || !within(e.DecidedAt, b.previous, b.From) {
 			return
 		}
 		p = &b.before
@@ -196,7 +205,7 @@ func (b *Builder) AddProbes(from time.Time, probe string, n Probes) {
 		}
 		d.total.add(n)
 		d.days[b.dayOf(from)].add(n)
-	case within(from, b.previous, b.From):
+	case b.comparable() && within(from, b.previous, b.From):
 		at(b.before.probes, probe).total.add(n)
 	}
 }

@@ -15,8 +15,10 @@ import (
 
 // numbers is the part of the JSON that tests look at.
 type numbers struct {
-	From         string `json:"from"`
-	PreviousFrom string `json:"previous_from"`
+	From         string  `json:"from"`
+	PreviousFrom string  `json:"previous_from"`
+	KnownFrom    *string `json:"known_from"`
+	Comparable   bool
 	Verdict      report.Verdict
 	Total        group
 	Previous     group
@@ -126,6 +128,78 @@ func TestHeadline(t *testing.T) {
 			}
 			everyFormat(t, r)
 		})
+	}
+}
+
+func TestWhatIsNotDecidedIsNamed(t *testing.T) {
+	const running, passed = "still within the deadline", "whose deadline has passed and whose outcome is not known yet"
+	for want, p := range map[string]report.Pending{
+		"Not in this report: 7 conversations " + running + ", and 1 conversation " + passed + ".": {Running: 7, Undecided: 1},
+		"Not in this report: 1 conversation " + running + ".":                                     {Running: 1},
+		"Not in this report: 2 conversations " + passed + ".":                                     {Undecided: 2},
+		"": {},
+	} {
+		o := week()
+		o.Pending = p
+		var said string
+		for line := range strings.Lines(write(t, reportOf(t, o), report.Markdown)) {
+			if strings.HasPrefix(line, "- Not in") {
+				said = strings.TrimSpace(strings.TrimPrefix(line, "- "))
+			}
+		}
+		if said != want {
+			t.Errorf("%+v: %q, want %q", p, said, want)
+		}
+	}
+}
+
+// When the ledger began on the period's second day, it had only those of
+// earlier who still waited.
+func TestWhatTheLedgerDoesNotCoverIsLeftOut(t *testing.T) {
+	o := week()
+	o.KnownFrom = o.From.AddDate(0, 0, 1).Add(9 * time.Hour)
+	survivors := []ledger.Entry{waiting(1, o.From.AddDate(0, 0, -3)), waiting(2, o.From.Add(time.Hour)), waiting(3, o.KnownFrom.Add(-time.Hour))}
+	b := newBuilder(t, o)
+	for _, e := range append(survivors, many(25, 1, o.KnownFrom)...) {
+		b.Add(e)
+	}
+	b.AddProbes(b.Since(), "rails_health", report.Probes{Failure: 1})
+	r := b.Report()
+	n := numbersOf(t, r)
+	if n.Total.Decided != 25 || n.Total.Breached != 1 || n.Previous.Decided != 0 || n.Comparable {
+		t.Errorf("%+v, before %+v, comparable: %v", n.Total, n.Previous, n.Comparable)
+	}
+	if want := "2026-11-17T09:00:00+01:00"; n.KnownFrom == nil || *n.KnownFrom != want {
+		t.Errorf("known from %v, want %s", n.KnownFrom, want)
+	}
+	if want := "Target met: 1 of 25 conversations (4.0 %) breached, below 5 %; the ledger does not reach back to the 7 days before, to compare with."; r.Headline() != want {
+		t.Errorf("headline\n%s\nwant\n%s", r.Headline(), want)
+	}
+	text := write(t, r, report.Markdown)
+	for _, want := range []string{
+		"- The ledger begins 17 Nov 2026 09:00. What was decided before is not in this report.",
+		"There is nothing to compare with: the ledger begins 17 Nov 2026 09:00.",
+		"| Decided | 25 | – | – |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q:\n%.2000s", want, text)
+		}
+	}
+	if strings.Contains(write(t, r, report.CSV), ",previous,") || len(n.Health.Probes) != 0 {
+		t.Error("the period before is there, although it is not known")
+	}
+	everyFormat(t, r)
+}
+
+func TestALedgerThatReachesBackIsNotMentioned(t *testing.T) {
+	o := week()
+	o.KnownFrom = o.From.AddDate(0, 0, -7)
+	r := reportOf(t, o, slices.Concat(many(25, 1, o.From), many(25, 2, o.KnownFrom))...)
+	if n := numbersOf(t, r); !n.Comparable || n.Previous.Decided != 25 {
+		t.Errorf("comparable: %v, with %d", n.Comparable, n.Previous.Decided)
+	}
+	if text := write(t, r, report.Text); strings.Contains(text, "ledger begins") {
+		t.Errorf("it is mentioned:\n%.2000s", text)
 	}
 }
 

@@ -124,9 +124,9 @@ func clean(name string) string {
 // dates writes a period.
 func dates(from, to time.Time) string {
 	if !wholeDays(from, to) {
-		return from.Format("2 Jan 2006 15:04") + " – " + to.Format("2 Jan 2006 15:04")
+		return from.Format(minute) + " – " + to.Format(minute)
 	}
-	last := dayStart(to, -1)
+	last := DayStart(to, -1)
 	switch {
 	case last.Equal(from):
 		return from.Format("Monday, 2 January 2006")
@@ -190,6 +190,8 @@ func (f *facts) Headline() string {
 func (f *facts) trend() string {
 	h := &f.before.total
 	switch {
+	case !f.comparable():
+		return "the ledger does not reach back to " + f.periodBefore() + ", to compare with"
 	case h.decided() == 0:
 		return "nothing was decided in " + f.periodBefore() + " to compare with"
 	case h.decided() < Few:

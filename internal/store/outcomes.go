@@ -140,6 +140,19 @@ func (r *Reader) Running(ctx context.Context) ([]ledger.Entry, error) {
 	return running, nil
 }
 
+// Undecided counts the clocks without an outcome whose deadline lies in
+// [from, to): those whose deadline is still ahead at an instant, and those whose
+// deadline has passed.
+func (r *Reader) Undecided(ctx context.Context, from, to, at time.Time) (running, passed int, err error) {
+	err = r.do(ctx, opLedgerRead, "count the clocks without an outcome", func() error {
+		return r.db.QueryRowContext(ctx, r.sql(`SELECT COALESCE(SUM(CASE WHEN deadline_at >= $1 THEN 1 ELSE 0 END), 0),
+			COALESCE(SUM(CASE WHEN deadline_at < $2 THEN 1 ELSE 0 END), 0)
+			FROM main.first_responses WHERE outcome IS NULL AND deadline_at >= $3 AND deadline_at < $4`),
+			micros(at), micros(at), micros(from), micros(to)).Scan(&running, &passed)
+	})
+	return running, passed, err
+}
+
 // Decided calls each with the clocks that were decided in [from, to), in the
 // order in which they were. It stops at the first error that each returns, and
 // holds one row at a time.

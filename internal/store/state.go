@@ -135,7 +135,7 @@ func (r *Reader) Inboxes(ctx context.Context) (map[int64]string, error) {
 // Names of single values.
 const (
 	metaAccount       = "account"
-	metaLedgerBegan   = "ledger_began_at"
+	metaLedgerFrom    = "ledger_from"
 	metaSyncedTo      = "synced_to"
 	metaWidgetSession = "widget_session"
 	metaWebhooksBegan = "webhooks_began_at"
@@ -147,15 +147,17 @@ func (r *Reader) SyncedTo(ctx context.Context) (time.Time, error) {
 	return r.instantOf(ctx, metaSyncedTo)
 }
 
-// LedgerBegan returns when the ledger was begun; zero: it was not.
-func (r *Reader) LedgerBegan(ctx context.Context) (time.Time, error) {
-	return r.instantOf(ctx, metaLedgerBegan)
+// LedgerFrom returns the instant from which on the ledger has every outcome;
+// zero: it was not begun. Of the time before, it has those of conversations that
+// were still open, which are the ones that went badly.
+func (r *Reader) LedgerFrom(ctx context.Context) (time.Time, error) {
+	return r.instantOf(ctx, metaLedgerFrom)
 }
 
-// BeginLedger notes when the ledger was begun, unless that is known, and
-// returns what is known.
-func (s *Store) BeginLedger(ctx context.Context, at time.Time) (time.Time, error) {
-	return s.begin(ctx, metaLedgerBegan, at)
+// BeginLedger notes from which instant on the ledger will have every outcome,
+// unless that is known, and returns what is known.
+func (s *Store) BeginLedger(ctx context.Context, from time.Time) (time.Time, error) {
+	return s.begin(ctx, metaLedgerFrom, from)
 }
 
 // begin keeps an instant unless one is kept, and returns what is kept.
@@ -200,7 +202,7 @@ func (r *Reader) instantOf(ctx context.Context, name string) (t time.Time, err e
 	return t, err
 }
 
-// parseInstant reads what advance and BeginLedger write; empty is zero.
+// parseInstant reads what advance and begin write; empty is zero.
 func parseInstant(v string) (time.Time, error) {
 	if v == "" {
 		return time.Time{}, nil

@@ -69,7 +69,7 @@ func TestReport(t *testing.T) {
 		{"/api/v1/report?format=html&from=2026-03-01&to=2026-03-02", http.StatusOK, "<!DOCTYPE html>"},
 		{"/api/v1/report?format=pdf", http.StatusBadRequest, "pdf"},
 		{"/api/v1/report?from=yesterday", http.StatusBadRequest, "write 2026-11-01"},
-		{"/api/v1/report?from=2020-01-01", http.StatusServiceUnavailable, "366"},
+		{"/api/v1/report?from=2020-01-01", http.StatusBadRequest, "at most 366 fit into a report"},
 	}
 	for _, tt := range tests {
 		resp, err := http.Get(s.URL + tt.path)

@@ -43,6 +43,7 @@ func Run(t *testing.T, empty func(testing.TB) store.Options) {
 		{"the synced instant never goes back", syncedForward},
 		{"the newest round of many conversations is found", newestOfMany},
 		{"decided clocks come in order", decidedInOrder},
+		{"undecided clocks are counted by deadline", undecided},
 		{"windows are counted by inbox", tallies},
 		{"health probes are counted by day and pruned", probes},
 		{"hand-offs are kept", handoffs},
@@ -162,6 +163,34 @@ func readsWhatWasWritten(t *testing.T, o store.Options) {
 	running, err := s.Running(t.Context())
 	if err != nil || !slices.Equal(running, []ledger.Entry{odd, bare}) {
 		t.Errorf("Running() = %+v, %v", running, err)
+	}
+}
+
+func undecided(t *testing.T, o store.Options) {
+	s := Open(t, o)
+	due := func(conversation int64, at time.Time) ledger.Entry {
+		e := Waiting(conversation)
+		e.Deadline = at
+		return e
+	}
+	write(t, s, ledger.Batch{Put: []ledger.Entry{
+		Decided(1, ledger.Breached, Noon.Add(time.Minute)),
+		due(2, Noon.Add(-1*time.Microsecond)), due(3, Noon), due(4, Noon.Add(29*time.Minute)),
+		due(5, Noon.Add(30*time.Minute)), due(6, Noon.Add(time.Hour)),
+	}})
+	for _, tt := range []struct {
+		to, at          time.Duration
+		running, passed int
+	}{
+		{time.Hour, 30 * time.Minute, 1, 2},
+		{time.Hour, -time.Hour, 3, 0},
+		{time.Hour, 24 * time.Hour, 0, 3},
+		{0, 0, 0, 0},
+	} {
+		running, passed, err := s.Undecided(t.Context(), Noon, Noon.Add(tt.to), Noon.Add(tt.at))
+		if err != nil || running != tt.running || passed != tt.passed {
+			t.Errorf("to %v, at %v: %d and %d (%v), want %d and %d", tt.to, tt.at, running, passed, err, tt.running, tt.passed)
+		}
 	}
 }
 
@@ -440,12 +469,12 @@ func inboxes(t *testing.T, o store.Options) {
 
 func values(t *testing.T, o store.Options) {
 	s := Open(t, o)
-	if at, err := s.LedgerBegan(t.Context()); err != nil || !at.IsZero() {
-		t.Errorf("LedgerBegan() = %v, %v before it began", at, err)
+	if at, err := s.LedgerFrom(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("LedgerFrom() = %v, %v before it began", at, err)
 	}
 	for _, at := range []time.Time{Noon, Noon.Add(-time.Hour), Noon.Add(time.Hour)} {
-		if began, err := s.BeginLedger(t.Context(), at); err != nil || !began.Equal(Noon) {
-			t.Errorf("BeginLedger(%v) = %v, %v", at, began, err)
+		if from, err := s.BeginLedger(t.Context(), at); err != nil || !from.Equal(Noon) {
+			t.Errorf("BeginLedger(%v) = %v, %v", at, from, err)
 		}
 	}
 	for _, token := range []string{"", "first", "second"} {
