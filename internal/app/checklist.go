@@ -55,9 +55,14 @@ type checklist struct {
 // zero Window, the items that need them say so.
 func (c checklist) examine(ctx context.Context, db *store.Reader, w maintenance.Window) checkup.List {
 	checked, version := c.health(ctx)
+	webhooks := c.queue(ctx, db, c.webhooks, itemWebhooks, "Webhook processing resumed")
+	if webhooks.Verdict != checkup.Skipped && c.now().Before(w.End) {
+		webhooks.Verdict, webhooks.Fix = checkup.Skipped, ""
+		webhooks.Evidence = "jobs wait for the end of maintenance at " + w.End.UTC().Format("15:04 UTC") + "; " + webhooks.Evidence
+	}
 	return checkup.New(checkup.ChecklistSchema, "Checklist after maintenance", c.now(), []checkup.Item{
 		checked,
-		c.queue(ctx, db, c.webhooks, itemWebhooks, "Webhook processing resumed"),
+		webhooks,
 		c.queue(ctx, db, c.approvals, itemApprovals, "Approval queue backlog"),
 		c.monitoring(ctx, db),
 		c.changes(ctx, db, w, version),

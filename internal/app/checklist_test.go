@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -101,4 +102,89 @@ func TestTheChecklistDoesNotWaitForAReadingThatFailsAndFails(t *testing.T) {
 			t.Errorf("the checklist lacks %q:\n%s", want, list)
 		}
 	}
+}
+
+// found runs the checklist beside the daemon, and returns an item of it.
+func found(t *testing.T, d *apptest.Daemon, name string) checkup.Item {
+	t.Helper()
+	list, err := app.Checklist(t.Context(), app.Options{Config: d.Config, Now: d.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list.Items {
+		if i.Name == name {
+			return i
+		}
+	}
+	t.Fatalf("no item %q in %+v", name, list)
+	return checkup.Item{}
+}
+
+func TestTheChecklistJudgesWhatWaits(t *testing.T) {
+	c := newConsumer(t)
+	d := listening(t, append(c.settings(), "MAINTENANCE_RRULE=off")...)
+	d.Await("/api/v1/status", `"synced_at"`)
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	now := time.Now()
+	w := app.MaintenanceWindow{Start: now, End: now.Add(time.Hour), Reason: "upgrade"}
+	if _, err := app.StartMaintenance(t.Context(), d.Config, w, now); err != nil {
+		t.Fatal(err)
+	}
+	d.Await("/metrics", `(?s)\nchatwoot_sla_maintenance_active 1\n.*\nchatwoot_sla_queue_paused 1\n`)
+	for range 20 {
+		d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
+	}
+	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="forward",state="ready"\} 20`)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", databaseOf(d.Config.DataDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	change := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when string, verdict checkup.Verdict, words ...string) {
+		t.Helper()
+		item := found(t, d, "webhooks")
+		if item.Verdict != verdict || (item.Fix == "") == (verdict == checkup.Failed) {
+			t.Errorf("%s: %+v, want it %s", when, item, verdict)
+		}
+		for _, want := range words {
+			if !strings.Contains(item.Evidence, want) {
+				t.Errorf("%s: %q lacks %q", when, item.Evidence, want)
+			}
+		}
+	}
+	change(`DELETE FROM river_job WHERE queue <> 'forward'`)
+	change(`UPDATE river_job SET scheduled_at = datetime('now', '-10 minutes')`)
+	expect("in maintenance", checkup.Skipped, "jobs wait for the end of maintenance at ", "ready: 20")
+
+	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	expect("nobody works them", checkup.Failed, "ready: 20, wait to be tried again: 0, worked on: 0; the oldest has been due for 10m", "nobody works the stage forward")
+	change(`UPDATE river_job SET state = 'running', attempted_at = datetime('now', '-10 minutes') WHERE id = (SELECT MIN(id) FROM river_job)`)
+	expect("one was in hand when the daemon was killed", checkup.Failed, "worked on: 1", "nobody works the stage forward")
+	change(`UPDATE river_job SET state = 'completed', attempted_at = datetime('now'), finalized_at = datetime('now') WHERE id = (SELECT MIN(id) FROM river_job)`)
+	expect("one was done just now", checkup.OK, "ready: 19")
+
+	change(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+10 minutes') WHERE state = 'available'`)
+	expect("some wait for another try", checkup.OK, "ready: 0, wait to be tried again: 19, worked on: 0")
+	const double = `INSERT INTO river_job (args, attempt, created_at, finalized_at, kind, max_attempts, metadata, priority, queue, state, scheduled_at, tags)
+		SELECT args, attempt, created_at, finalized_at, kind, max_attempts, metadata, priority, queue, state, scheduled_at, tags FROM river_job`
+	change(double)
+	change(double)
+	expect("many wait for another try", checkup.Failed, "wait to be tried again: 76")
+	change(`UPDATE river_job SET state = 'cancelled', scheduled_at = datetime('now', '-1 day'), finalized_at = datetime('now')`)
+	expect("there are only dead letters", checkup.OK, "ready: 0, wait to be tried again: 0, worked on: 0")
+
+	d.Config.WebhookForwardURL = ""
+	change(`UPDATE river_job SET state = 'available', finalized_at = NULL, attempted_at = NULL`)
+	expect("all are of a stage that is not configured any more", checkup.OK, "ready: 0")
 }

@@ -203,7 +203,7 @@ func TestWorkWaitsForTheEndOfMaintenance(t *testing.T) {
 	}
 	eventually(t, "what waited is forwarded", func() bool { return len(c.keys()) == 1 })
 	list, err := app.Checklist(t.Context(), app.Options{Config: d.Config})
-	if err != nil || list.Items[1].Verdict != checkup.OK || !strings.Contains(list.Items[1].Evidence, "jobs wait") {
+	if err != nil || list.Items[1].Verdict != checkup.OK || !strings.Contains(list.Items[1].Evidence, "wait to be tried again: 0") {
 		t.Errorf("the checklist: %+v (%v)", list.Items, err)
 	}
 }
