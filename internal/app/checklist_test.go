@@ -188,3 +188,22 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 	change(`UPDATE river_job SET state = 'available', finalized_at = NULL, attempted_at = NULL`)
 	expect("all are of a stage that is not configured any more", checkup.OK, "ready: 0")
 }
+
+// What prolongs a window may be known only when that is over and examined.
+func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	d.Await("/api/v1/status", `"synced_at"`)
+	w := window(t, d)
+	eventually(t, "the first checklist", func() bool { return len(checklists(t, d)) == 1 })
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 0`)
+
+	d.Sim.Inject(chatwootsim.Fault{Path: "/health", Kind: chatwootsim.FaultStatus, Status: 503})
+	more := app.MaintenanceWindow{Start: w.End, End: d.Now().Add(time.Minute), Reason: "it goes on"}
+	if _, err := app.StartMaintenance(t.Context(), d.Config, more, w.End); err != nil {
+		t.Fatal(err)
+	}
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
+	if files := checklists(t, d); len(files) != 2 {
+		t.Errorf("the checklists are %v, want two", files)
+	}
+}

@@ -207,13 +207,14 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 		u.failed = strings.Split(kept.Failed, ",")
 	}
 	u.mu.Unlock()
-	if kept.Done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
+	done := !kept.DoneAt.Before(w.End) // otherwise the window was prolonged after its end
+	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
 		return
 	}
 	if installed, err := db.LedgerBegan(ctx); err != nil || installed.IsZero() || !installed.Before(w.End) {
 		return
 	}
-	mine, err := db.ClaimChecklist(ctx, w.Start, now, now.Add(-checklistAbandoned))
+	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
 	if err != nil || !mine {
 		return
 	}
