@@ -204,7 +204,10 @@ func New(o Options) (*App, error) {
 
 // operate wires what knows of maintenance and incidents.
 func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.Checker) {
-	list := checklist{cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg), approvals: approvalBacklog(a.cfg)}
+	list := checklist{
+		cfg: a.cfg, checker: checker, now: o.Now, current: currentBaseline(o), webhooks: webhooksResumed(a.cfg), approvals: approvalBacklog(a.cfg),
+		lastRead: func() time.Time { return a.monitor.Picture().SyncedAt },
+	}
 	a.upkeep = &upkeep{
 		schedule: planned,
 		db:       a.books.store,
@@ -212,11 +215,16 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		run:      list.examine,
 		evidence: a.evidence,
 		baseline: func() baseline { return list.current(a.chatwootVersion()) },
+		began:    o.Now(),
 		now:      o.Now,
 		after:    o.After,
 		log:      a.log.Named("maintenance"),
-		workers:  a.webhooks.queue.Pause,
-		plan:     maintenance.NewPlan(planned, nil),
+		picture: func() (read bool, problem string) {
+			p := a.monitor.Picture()
+			return p.Board != nil, p.Problem
+		},
+		workers: a.webhooks.queue.Pause,
+		plan:    maintenance.NewPlan(planned, nil),
 	}
 	a.books.inMaintenance, a.books.whenOpen = a.upkeep.active, a.upkeep.refresh
 	a.incident = &incidents{

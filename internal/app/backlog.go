@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/config"
@@ -16,6 +17,10 @@ import (
 // stuckAfter is how long a job that could be worked waits before webhooks count
 // as not processed. After maintenance, what has piled up has as long.
 const stuckAfter = 5 * time.Minute
+
+// idleAfter is how long a job that could be worked waits, while its stage works
+// none, before a checklist says that nobody works it.
+const idleAfter = time.Minute
 
 // backlog says whether webhooks are processed, but not since when.
 func (a *App) backlog() incident.Check {
@@ -58,24 +63,53 @@ func webhooksResumed(cfg config.Config) measure {
 	if !cfg.WebhookSecret.IsSet() && webhook.Form(cfg.WebhookSignature) != webhook.Unsigned {
 		return nil
 	}
-	const most = 500
+	stages := []string{stageSettle} // jobs of one that was taken out of the settings may wait for ever
+	if cfg.WebhookForwardURL != "" {
+		stages = append(stages, stageForward)
+	}
+	if cfg.LlamaIndexURL != "" && cfg.AgentSDKURL != "" {
+		stages = append(stages, stageDraft, stageNote, stageReply)
+	}
 	return func(ctx context.Context, db *store.Reader) (found string, ok bool, fix string, err error) {
 		err = withOffice(cfg, db.Database(), func(o *queue.Office) error {
-			jobs, err := o.List(ctx, queue.Selection{}, most)
-			running := 0
-			for _, j := range jobs {
-				if j.State == queue.Running {
-					running++
-				}
+			depth, err := o.Depth(ctx)
+			if err != nil {
+				return err
 			}
-			waiting := len(jobs) - running
-			found = fmt.Sprintf("%d jobs wait, %d are worked on", waiting, running)
-			if len(jobs) == most {
-				found = fmt.Sprintf("%d jobs wait or more, %d are worked on", waiting, running)
-			}
-			ok = waiting <= incident.MostWaiting || running > 0
+			worked, err := o.Worked(ctx)
+			depth.Counts = slices.DeleteFunc(depth.Counts, func(c queue.Count) bool { return !slices.Contains(stages, c.Stage) })
+			found, ok = resumed(depth, worked)
 			return err
 		})
 		return found, ok, "Look at what waits: chatwoot-sla queue list. Is chatwoot-sla serve running, and are the services that its jobs need?", err
 	}
+}
+
+// resumed judges what there is to do, given when each stage last worked. Dead
+// letters wait for a person, and have an alert of their own.
+func resumed(d queue.Depth, worked map[string]time.Time) (found string, ok bool) {
+	var (
+		oldest time.Time
+		idle   []string
+	)
+	for _, c := range d.Counts {
+		if c.State != queue.Ready && c.State != queue.Retry || !c.Oldest.Before(d.At) {
+			continue
+		}
+		if oldest.IsZero() || c.Oldest.Before(oldest) {
+			oldest = c.Oldest
+		}
+		limit := d.At.Add(-idleAfter)
+		if c.Oldest.Before(limit) && worked[c.Stage].Before(limit) && !slices.Contains(idle, c.Stage) {
+			idle = append(idle, c.Stage)
+		}
+	}
+	found = fmt.Sprintf("ready: %d, wait to be tried again: %d, worked on: %d", d.Sum(queue.Ready), d.Sum(queue.Retry), d.Sum(queue.Running))
+	if !oldest.IsZero() {
+		found += fmt.Sprintf("; the oldest has been due for %v", d.At.Sub(oldest).Truncate(time.Second))
+	}
+	if len(idle) > 0 {
+		found += "; nobody works the stage " + strings.Join(idle, " and ")
+	}
+	return found, len(idle) == 0 && d.Sum(queue.Retry) <= incident.MostWaiting
 }

@@ -35,13 +35,19 @@ const longestWindow = 7 * 24 * time.Hour
 // MaintenanceWindow is one that is opened by hand.
 type MaintenanceWindow = store.MaintenanceWindow
 
-// StartMaintenance opens a window.
+// shortly is how long ago a window may begin: a time is typed to the minute.
+const shortly = time.Minute
+
+// StartMaintenance opens a window. It cannot begin in the past, as what was
+// recorded and who was paged then would not be undone.
 func StartMaintenance(ctx context.Context, cfg config.Config, w MaintenanceWindow, now time.Time) (MaintenanceWindow, error) {
 	switch length := w.End.Sub(w.Start); {
 	case length < time.Minute || length > longestWindow:
 		return w, fmt.Errorf("maintenance of %v is out of range; use a minute to seven days", length)
 	case !w.End.After(now):
 		return w, fmt.Errorf("maintenance until %s is over already; use a time to come", w.End.UTC().Format(time.RFC3339))
+	case w.Start.Before(now.Add(-shortly)):
+		return w, fmt.Errorf("maintenance cannot begin in the past, at %s: what failed since then counts already; leave out the time to begin now", w.Start.UTC().Format(time.RFC3339))
 	case w.Start.After(now.AddDate(1, 0, 0)):
 		return w, fmt.Errorf("maintenance at %s is more than a year away; use a rule in MAINTENANCE_RRULE", w.Start.UTC().Format(time.RFC3339))
 	case w.Reason == "":

@@ -105,6 +105,7 @@ func TestMaintenanceThatMakesNoSenseIsRefused(t *testing.T) {
 		"-1h0m0s is out of range":         window(0, -time.Hour, "x"),
 		"169h0m0s is out of range":        window(0, 169*time.Hour, "x"),
 		"is over already":                 window(-2*time.Hour, -time.Hour, "x"),
+		"cannot begin in the past":        window(-time.Hour, time.Hour, "x"),
 		"more than a year away":           window(9000*time.Hour, 9001*time.Hour, "x"),
 		"a reason is required":            window(0, time.Hour, ""),
 		"use a rule in MAINTENANCE_RRULE": window(9000*time.Hour, 9001*time.Hour, "x"),
@@ -227,7 +228,7 @@ func TestWorkWaitsForTheEndOfMaintenance(t *testing.T) {
 	}
 	eventually(t, "what waited is forwarded", func() bool { return len(c.keys()) == 1 })
 	list, err := app.Checklist(t.Context(), app.Options{Config: d.Config})
-	if err != nil || list.Items[1].Verdict != checkup.OK || !strings.Contains(list.Items[1].Evidence, "jobs wait") {
+	if err != nil || list.Items[1].Verdict != checkup.OK || !strings.Contains(list.Items[1].Evidence, "wait to be tried again: 0") {
 		t.Errorf("the checklist: %+v (%v)", list.Items, err)
 	}
 }

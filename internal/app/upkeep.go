@@ -22,9 +22,13 @@ const (
 	// command line is noticed.
 	upkeepInterval = 5 * time.Second
 
-	// recovery is what Chatwoot and the monitor have after a window to find
-	// back to work before the checklist is run.
+	// recovery is what Chatwoot and the monitor have after a window, or this
+	// process after its start, to find to work before the checklist is run.
 	recovery = 30 * time.Second
+
+	// patience is what a first reading of all conversations has that has failed.
+	// One that goes well may take as long as it takes.
+	patience = 10 * time.Minute
 
 	// checklistWithin is how long after a window that nobody saw end its
 	// checklist is still worth running.
@@ -46,9 +50,14 @@ type upkeep struct {
 	run      func(context.Context, *store.Reader, maintenance.Window) checkup.List
 	evidence *health.Evidence
 	baseline func() baseline
+	began    time.Time // of this process
 	now      func() time.Time
 	after    func(time.Duration) <-chan time.Time
 	log      *zap.Logger
+
+	// picture says whether conversations have been read yet, and with what the
+	// last attempt failed; empty: it did not.
+	picture func() (read bool, problem string)
 
 	// workers is told when the work that waits for maintenance has to pause, and
 	// when it may go on.
@@ -179,7 +188,8 @@ func (u *upkeep) noteBaseline(ctx context.Context, w maintenance.Window) bool {
 }
 
 // afterwards runs the checklist of the last window, once, however many
-// processes watch.
+// processes watch. A monitor that was not there before the window ended has
+// nothing to examine.
 func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	plan, _ := u.plans()
 	w, ok := plan.Ended(now)
@@ -197,10 +207,14 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 		u.failed = strings.Split(kept.Failed, ",")
 	}
 	u.mu.Unlock()
-	if age := now.Sub(w.End); kept.Done || age < recovery || age > checklistWithin {
+	done := !kept.DoneAt.Before(w.End) // otherwise the window was prolonged after its end
+	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
 		return
 	}
-	mine, err := db.ClaimChecklist(ctx, w.Start, now, now.Add(-checklistAbandoned))
+	if installed, err := db.LedgerBegan(ctx); err != nil || installed.IsZero() || !installed.Before(w.End) {
+		return
+	}
+	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
 	if err != nil || !mine {
 		return
 	}
@@ -216,6 +230,17 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	} else {
 		u.log.Warn("the checklist after maintenance failed; run chatwoot-sla checklist when it is put right", zap.Strings("items", list.Failed()))
 	}
+}
+
+// ready reports whether enough is known to examine what a window has left.
+func (u *upkeep) ready(w maintenance.Window, now time.Time) bool {
+	from := w.End
+	if u.began.After(from) {
+		from = u.began
+	}
+	read, problem := u.picture()
+	waited := now.Sub(from)
+	return waited >= recovery && (read || problem != "" && waited >= patience)
 }
 
 // finishChecklist keeps a checklist as evidence, and its verdict.

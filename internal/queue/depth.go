@@ -89,20 +89,7 @@ func (q *Queue) count(ctx context.Context, db *sql.DB) {
 	}
 }
 
-// countOnce asks an index alone, and nothing of what is done, so that a backlog
-// costs little and an hour of work nothing.
 func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
-	now, oldest := "datetime('now', 'subsec')", "CAST(unixepoch(MIN(scheduled_at), 'subsec') * 1000 AS INTEGER)"
-	if q.engine.Postgres {
-		now, oldest = "now()", "CAST(EXTRACT(EPOCH FROM MIN(scheduled_at)) * 1000 AS BIGINT)"
-	}
-	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT queue, state, scheduled_at > %s, COUNT(*), %s
-		FROM %s WHERE state IN ('available', 'cancelled', 'discarded', 'pending', 'retryable', 'running', 'scheduled')
-		GROUP BY 1, 2, 3`, now, oldest, q.engine.table()))
-	if err != nil {
-		return Depth{}, fmt.Errorf("count jobs: %w", err)
-	}
-	defer rows.Close()
 	d := Depth{At: time.Now()}
 	place := map[string]map[State]int{}
 	for _, s := range q.stages {
@@ -112,27 +99,51 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 			d.Counts = append(d.Counts, Count{Stage: s.Name, State: state})
 		}
 	}
-	for rows.Next() {
-		var (
-			name, state string
-			later       bool
-			n           int
-			ms          int64
-		)
-		if err := rows.Scan(&name, &state, &later, &n, &ms); err != nil {
-			return Depth{}, fmt.Errorf("count jobs: %w", err)
-		}
+	err := tally(ctx, db, q.engine, func(name string, state rivertype.JobState, later bool, n int, oldest time.Time) {
 		s := q.stage(name)
 		if s == nil {
-			continue // of a stage that is not configured any more
+			return // of a stage that is not configured any more
 		}
-		c := &d.Counts[place[name][stateOf(rivertype.JobState(state), later, s.open() && !q.paused.Load())]]
-		c.Jobs += n
-		if at := time.UnixMilli(ms); c.Oldest.IsZero() || at.Before(c.Oldest) {
-			c.Oldest = at
-		}
+		d.Counts[place[name][stateOf(state, later, s.open() && !q.paused.Load())]].add(n, oldest)
+	})
+	return d, err
+}
+
+func (c *Count) add(n int, oldest time.Time) {
+	c.Jobs += n
+	if c.Oldest.IsZero() || oldest.Before(c.Oldest) {
+		c.Oldest = oldest
 	}
-	return d, rows.Err()
+}
+
+// tally counts jobs by their stage, River's state, and whether they are due
+// later. It asks an index alone, and nothing of what is done, so that a backlog
+// costs little and an hour of work nothing.
+func tally(ctx context.Context, db *sql.DB, e Engine, each func(stage string, state rivertype.JobState, later bool, n int, oldest time.Time)) error {
+	now, oldest := "datetime('now', 'subsec')", "CAST(unixepoch(MIN(scheduled_at), 'subsec') * 1000 AS INTEGER)"
+	if e.Postgres {
+		now, oldest = "now()", "CAST(EXTRACT(EPOCH FROM MIN(scheduled_at)) * 1000 AS BIGINT)"
+	}
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(`SELECT queue, state, scheduled_at > %s, COUNT(*), %s
+		FROM %s WHERE state IN ('available', 'cancelled', 'discarded', 'pending', 'retryable', 'running', 'scheduled')
+		GROUP BY 1, 2, 3`, now, oldest, e.table()))
+	if err != nil {
+		return fmt.Errorf("count jobs: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			stage, state string
+			later        bool
+			n            int
+			ms           int64
+		)
+		if err := rows.Scan(&stage, &state, &later, &n, &ms); err != nil {
+			return fmt.Errorf("count jobs: %w", err)
+		}
+		each(stage, rivertype.JobState(state), later, n, time.UnixMilli(ms))
+	}
+	return rows.Err()
 }
 
 // stateOf tells how a job stands in our words. Later is whether it is due in

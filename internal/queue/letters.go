@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,49 @@ func (o *Office) List(ctx context.Context, s Selection, most int) ([]Letter, err
 		letters = append(letters, letter(row))
 	}
 	return letters, nil
+}
+
+// Depth counts the jobs of the stages that have any. Who works them, and which
+// services are out of reach, the database does not know: what waits for a
+// service may count as ready.
+func (o *Office) Depth(ctx context.Context) (Depth, error) {
+	d := Depth{At: time.Now()}
+	err := tally(ctx, o.db, o.engine, func(stage string, state rivertype.JobState, later bool, n int, oldest time.Time) {
+		c := Count{Stage: stage, State: stateOf(state, later, false)}
+		i := slices.IndexFunc(d.Counts, func(of Count) bool { return of.Stage == c.Stage && of.State == c.State })
+		if i < 0 {
+			i, d.Counts = len(d.Counts), append(d.Counts, c)
+		}
+		d.Counts[i].add(n, oldest)
+	})
+	return d, err
+}
+
+// Worked returns when each stage last began a job that is done by now or still
+// in hand. A job takes seconds, so a stage that is worked begins one all the
+// time while there are any. Those of more than an hour ago may be forgotten.
+func (o *Office) Worked(ctx context.Context) (map[string]time.Time, error) {
+	last := "CAST(unixepoch(MAX(attempted_at), 'subsec') * 1000 AS INTEGER)"
+	if o.engine.Postgres {
+		last = "CAST(EXTRACT(EPOCH FROM MAX(attempted_at)) * 1000 AS BIGINT)"
+	}
+	rows, err := o.db.QueryContext(ctx, o.sql(`SELECT queue, `+last+` FROM river_job WHERE state IN ('running', 'completed') AND attempted_at IS NOT NULL GROUP BY queue`))
+	if err != nil {
+		return nil, fmt.Errorf("look who works: %w", err)
+	}
+	defer rows.Close()
+	worked := map[string]time.Time{}
+	for rows.Next() {
+		var (
+			stage string
+			ms    int64
+		)
+		if err := rows.Scan(&stage, &ms); err != nil {
+			return nil, fmt.Errorf("look who works: %w", err)
+		}
+		worked[stage] = time.UnixMilli(ms)
+	}
+	return worked, rows.Err()
 }
 
 // ErrNoJob is the error of Show for a job that is not there.

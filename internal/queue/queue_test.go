@@ -281,6 +281,45 @@ func TestAJobOfItsOwnFailuresDiesAfterFive(t *testing.T) {
 	})
 }
 
+// An office tells the same as the queue, and who works, also when there is no
+// queue any more.
+func TestAnOfficeCountsJobsWithoutTheirQueue(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		r := newRig(t, openDB(t, o, e), e, func(_ context.Context, j queue.Job[note]) error {
+			if j.Args.Text == "dies" {
+				return queue.Dead(errors.New("the address is wrong"), "refused")
+			}
+			return nil
+		})
+		look := func() (queue.Depth, map[string]time.Time) {
+			t.Helper()
+			d, err := r.office().Depth(t.Context())
+			worked, err2 := r.office().Worked(t.Context())
+			if err := errors.Join(err, err2); err != nil {
+				t.Fatal(err)
+			}
+			return d, worked
+		}
+		if d, worked := look(); len(d.Counts) > 0 || len(worked) > 0 {
+			t.Errorf("before any job there are %+v, worked %v", d.Counts, worked)
+		}
+		began := time.Now().Add(-time.Second)
+		r.insert(note{"lives"}, note{"dies"})
+		eventually(t, "one is done, the other is dead", func() bool { return len(r.worked()) == 1 && len(r.list(queue.Selection{Dead: true})) == 1 })
+		r.q.Pause(true)
+		r.insert(note{"waits"}, note{"waits, too"})
+		r.stop()
+		d, worked := look()
+		if d.Sum(queue.Ready) != 2 || d.Sum(queue.DeadLetter) != 1 || d.Sum(queue.Retry)+d.Sum(queue.Running) != 0 {
+			t.Errorf("counted %+v", d.Counts)
+		}
+		if at := worked["notes"]; at.Before(began) || at.After(time.Now().Add(time.Second)) {
+			t.Errorf("worked %v, want it after %v", worked, began)
+		}
+	})
+}
+
 // A service that is down costs no attempts beyond those that found it out.
 func TestJobsWaitForTheirService(t *testing.T) {
 	t.Parallel()

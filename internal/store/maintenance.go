@@ -88,9 +88,9 @@ func maintenanceWindows(rows *sql.Rows) ([]MaintenanceWindow, error) {
 
 // Checklist is what is known of the one after a window.
 type Checklist struct {
-	Baseline string // as NoteBaseline was given it; empty: nobody saw the window begin
-	Done     bool
-	Failed   string // items that did not pass, with a comma between them
+	Baseline string    // as NoteBaseline was given it; empty: nobody saw the window begin
+	DoneAt   time.Time // zero: it has not been run
+	Failed   string    // items that did not pass, with a comma between them
 }
 
 // NoteBaseline keeps how things were when a window began, unless that is known.
@@ -102,16 +102,18 @@ func (s *Store) NoteBaseline(ctx context.Context, window time.Time, baseline str
 	})
 }
 
-// ClaimChecklist reports whether the caller is to run the checklist of a
-// window. Whoever claimed it before the instant abandoned and did not finish is
-// taken for dead.
-func (s *Store) ClaimChecklist(ctx context.Context, window, now, abandoned time.Time) (mine bool, err error) {
+// ClaimChecklist reports whether the caller is to run the checklist of a window
+// that ended at an instant. One that was run before then, because the window was
+// prolonged, is run again. Whoever claimed it before the instant abandoned and
+// did not finish is taken for dead.
+func (s *Store) ClaimChecklist(ctx context.Context, window, ended, now, abandoned time.Time) (mine bool, err error) {
 	err = s.write(ctx, opMaintenance, "claim a checklist", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.checklists (window_at, baseline) VALUES ($1, '') ON CONFLICT (window_at) DO NOTHING`), micros(window)); err != nil {
 			return err
 		}
 		res, err := tx.ExecContext(ctx, s.sql(`UPDATE main.checklists SET claimed_at = $1
-			WHERE window_at = $2 AND done_at IS NULL AND (claimed_at IS NULL OR claimed_at < $3)`), micros(now), micros(window), micros(abandoned))
+			WHERE window_at = $2 AND (done_at IS NULL OR done_at < $3) AND (claimed_at IS NULL OR claimed_at < $4)`),
+			micros(now), micros(window), micros(ended), micros(abandoned))
 		if err != nil {
 			return err
 		}
@@ -126,7 +128,7 @@ func (s *Store) ClaimChecklist(ctx context.Context, window, now, abandoned time.
 func (s *Store) FinishChecklist(ctx context.Context, window, now time.Time, failed string) error {
 	return s.write(ctx, opMaintenance, "keep the verdict of a checklist", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.checklists (window_at, baseline, done_at, failed) VALUES ($1, '', $2, $3)
-			ON CONFLICT (window_at) DO UPDATE SET done_at = EXCLUDED.done_at, failed = EXCLUDED.failed`), micros(window), micros(now), text(failed))
+			ON CONFLICT (window_at) DO UPDATE SET done_at = EXCLUDED.done_at, failed = EXCLUDED.failed, claimed_at = NULL`), micros(window), micros(now), text(failed))
 		return err
 	})
 }
@@ -143,7 +145,7 @@ func (r *Reader) Checklist(ctx context.Context, window time.Time) (c Checklist, 
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		c.Done, c.Failed = done.Valid, failed.V
+		c.DoneAt, c.Failed = instant(done), failed.V
 		return err
 	})
 	return c, err

@@ -74,9 +74,10 @@ func checklists(t *testing.T, o store.Options) {
 			t.Fatal(err)
 		}
 	}
+	ended := Noon
 	claim := func(now time.Duration, want bool) {
 		t.Helper()
-		mine, err := s.ClaimChecklist(t.Context(), window, Noon.Add(now), Noon.Add(now-5*time.Minute))
+		mine, err := s.ClaimChecklist(t.Context(), window, ended, Noon.Add(now), Noon.Add(now-5*time.Minute))
 		if err != nil || mine != want {
 			t.Errorf("claimed after %v: %v (%v), want %v", now, mine, err, want)
 		}
@@ -95,8 +96,17 @@ func checklists(t *testing.T, o store.Options) {
 	if err := s.FinishChecklist(t.Context(), window, Noon.Add(7*time.Minute), "health,approvals"); err != nil {
 		t.Fatal(err)
 	}
-	expect(store.Checklist{Baseline: `{"version":"4.14.0"}`, Done: true, Failed: "health,approvals"})
+	expect(store.Checklist{Baseline: `{"version":"4.14.0"}`, DoneAt: Noon.Add(7 * time.Minute), Failed: "health,approvals"})
 	claim(time.Hour, false)
+
+	ended = Noon.Add(8 * time.Minute) // the window went on after its checklist
+	claim(9*time.Minute, true)
+	claim(9*time.Minute, false)
+	if err := s.FinishChecklist(t.Context(), window, Noon.Add(9*time.Minute), ""); err != nil {
+		t.Fatal(err)
+	}
+	expect(store.Checklist{Baseline: `{"version":"4.14.0"}`, DoneAt: Noon.Add(9 * time.Minute)})
+	claim(10*time.Minute, false)
 
 	window = Noon // nobody saw it begin
 	expect(store.Checklist{})
@@ -104,7 +114,7 @@ func checklists(t *testing.T, o store.Options) {
 	if err := s.FinishChecklist(t.Context(), window, Noon, ""); err != nil {
 		t.Fatal(err)
 	}
-	expect(store.Checklist{Done: true})
+	expect(store.Checklist{DoneAt: Noon})
 }
 
 func outage() incident.Incident {

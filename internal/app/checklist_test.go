@@ -1,0 +1,209 @@
+package app_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/app"
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
+	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/checkup"
+	"github.com/hotdash/chatwoot-sla/internal/store"
+)
+
+// checklists returns the files that hold one.
+func checklists(t *testing.T, d *apptest.Daemon) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(d.Artifacts, "ops", "checklists/checklist-*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// window opens maintenance that is over after a minute, when the daemon has
+// begun its ledger.
+func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
+	t.Helper()
+	eventually(t, "the ledger has begun", func() bool {
+		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
+		if err != nil {
+			return false
+		}
+		began, err := db.LedgerBegan(t.Context())
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return !began.IsZero()
+	})
+	now := d.Now()
+	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(time.Minute), Reason: "upgrade"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// The window of this morning is none of a monitor's that is installed after it;
+// the next one is.
+func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
+	nine := time.Date(2026, 3, 10, 9, 0, 0, 0, time.UTC)
+	d := apptest.StartFast(t, nine, 30)
+	d.Await("/api/v1/status", `"synced_at"`)
+	eventually(t, "there was time enough for a checklist", func() bool { return d.Now().Sub(nine) > 2*time.Minute })
+	w := window(t, d)
+	eventually(t, "the checklist of that window", func() bool { return len(checklists(t, d)) > 0 })
+	var list checkup.List
+	if err := json.Unmarshal([]byte(evidence(t, d, "checklists/checklist-*.json")), &list); err != nil || !list.Passed || list.At.Before(w.End) {
+		t.Errorf("after the window until %v there is %+v (%v)", w.End, list, err)
+	}
+}
+
+// restarted is a daemon that was stopped in maintenance and starts again when
+// that is over, while no conversation can be read.
+func restarted(t *testing.T) (d *apptest.Daemon, heal func()) {
+	t.Helper()
+	d = quick(t, "MAINTENANCE_RRULE=off")
+	w := window(t, d)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	heal = d.Sim.Inject(chatwootsim.Fault{Path: "/conversations", Kind: chatwootsim.FaultStatus, Status: 503})
+	eventually(t, "the window is long over", func() bool { return d.Now().Sub(w.End) > time.Minute })
+	return d.Again(), heal
+}
+
+func TestTheChecklistWaitsForTheFirstReadingAfterARestart(t *testing.T) {
+	d, heal := restarted(t)
+	began := d.Now()
+	d.Await("/api/v1/status", `"problem"`)
+	eventually(t, "a minute passes", func() bool { return d.Now().Sub(began) > time.Minute })
+	if files := checklists(t, d); len(files) > 0 {
+		t.Errorf("before anything was read, there is %v", files)
+	}
+	heal()
+	eventually(t, "the checklist", func() bool { return len(checklists(t, d)) > 0 })
+	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, `"passed": true`) || !strings.Contains(list, "conversations were last read ") {
+		t.Errorf("the checklist:\n%s", list)
+	}
+}
+
+func TestTheChecklistDoesNotWaitForAReadingThatFailsAndFails(t *testing.T) {
+	d, _ := restarted(t)
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="monitoring"\} 1`)
+	list := evidence(t, d, "checklists/checklist-*.json")
+	for _, want := range []string{`"passed": false`, "conversations have not been read yet", "chatwoot-sla serve"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the checklist lacks %q:\n%s", want, list)
+		}
+	}
+}
+
+// found runs the checklist beside the daemon, and returns an item of it.
+func found(t *testing.T, d *apptest.Daemon, name string) checkup.Item {
+	t.Helper()
+	list, err := app.Checklist(t.Context(), app.Options{Config: d.Config, Now: d.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list.Items {
+		if i.Name == name {
+			return i
+		}
+	}
+	t.Fatalf("no item %q in %+v", name, list)
+	return checkup.Item{}
+}
+
+func TestTheChecklistJudgesWhatWaits(t *testing.T) {
+	c := newConsumer(t)
+	d := listening(t, append(c.settings(), "MAINTENANCE_RRULE=off")...)
+	d.Await("/api/v1/status", `"synced_at"`)
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	now := time.Now()
+	w := app.MaintenanceWindow{Start: now, End: now.Add(time.Hour), Reason: "upgrade"}
+	if _, err := app.StartMaintenance(t.Context(), d.Config, w, now); err != nil {
+		t.Fatal(err)
+	}
+	d.Await("/metrics", `(?s)\nchatwoot_sla_maintenance_active 1\n.*\nchatwoot_sla_queue_paused 1\n`)
+	for range 20 {
+		d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "Hello?")
+	}
+	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="forward",state="ready"\} 20`)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", databaseOf(d.Config.DataDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	change := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when string, verdict checkup.Verdict, words ...string) {
+		t.Helper()
+		item := found(t, d, "webhooks")
+		if item.Verdict != verdict || (item.Fix == "") == (verdict == checkup.Failed) {
+			t.Errorf("%s: %+v, want it %s", when, item, verdict)
+		}
+		for _, want := range words {
+			if !strings.Contains(item.Evidence, want) {
+				t.Errorf("%s: %q lacks %q", when, item.Evidence, want)
+			}
+		}
+	}
+	change(`DELETE FROM river_job WHERE queue <> 'forward'`)
+	change(`UPDATE river_job SET scheduled_at = datetime('now', '-10 minutes')`)
+	expect("in maintenance", checkup.Skipped, "jobs wait for the end of maintenance at ", "ready: 20")
+
+	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	expect("nobody works them", checkup.Failed, "ready: 20, wait to be tried again: 0, worked on: 0; the oldest has been due for 10m", "nobody works the stage forward")
+	change(`UPDATE river_job SET state = 'running', attempted_at = datetime('now', '-10 minutes') WHERE id = (SELECT MIN(id) FROM river_job)`)
+	expect("one was in hand when the daemon was killed", checkup.Failed, "worked on: 1", "nobody works the stage forward")
+	change(`UPDATE river_job SET state = 'completed', attempted_at = datetime('now'), finalized_at = datetime('now') WHERE id = (SELECT MIN(id) FROM river_job)`)
+	expect("one was done just now", checkup.OK, "ready: 19")
+
+	change(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+10 minutes') WHERE state = 'available'`)
+	expect("some wait for another try", checkup.OK, "ready: 0, wait to be tried again: 19, worked on: 0")
+	const double = `INSERT INTO river_job (args, attempt, created_at, finalized_at, kind, max_attempts, metadata, priority, queue, state, scheduled_at, tags)
+		SELECT args, attempt, created_at, finalized_at, kind, max_attempts, metadata, priority, queue, state, scheduled_at, tags FROM river_job`
+	change(double)
+	change(double)
+	expect("many wait for another try", checkup.Failed, "wait to be tried again: 76")
+	change(`UPDATE river_job SET state = 'cancelled', scheduled_at = datetime('now', '-1 day'), finalized_at = datetime('now')`)
+	expect("there are only dead letters", checkup.OK, "ready: 0, wait to be tried again: 0, worked on: 0")
+
+	d.Config.WebhookForwardURL = ""
+	change(`UPDATE river_job SET state = 'available', finalized_at = NULL, attempted_at = NULL`)
+	expect("all are of a stage that is not configured any more", checkup.OK, "ready: 0")
+}
+
+// What prolongs a window may be known only when that is over and examined.
+func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	d.Await("/api/v1/status", `"synced_at"`)
+	w := window(t, d)
+	eventually(t, "the first checklist", func() bool { return len(checklists(t, d)) == 1 })
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 0`)
+
+	d.Sim.Inject(chatwootsim.Fault{Path: "/health", Kind: chatwootsim.FaultStatus, Status: 503})
+	more := app.MaintenanceWindow{Start: w.End, End: d.Now().Add(time.Minute), Reason: "it goes on"}
+	if _, err := app.StartMaintenance(t.Context(), d.Config, more, w.End); err != nil {
+		t.Fatal(err)
+	}
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
+	if files := checklists(t, d); len(files) != 2 {
+		t.Errorf("the checklists are %v, want two", files)
+	}
+}
