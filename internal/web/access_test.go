@@ -90,6 +90,8 @@ func TestTokensOpenProtectedPaths(t *testing.T) {
 		{"a name in place of a token", "GET", "/api/v1/secrets", []string{"Authorization", "Bearer ada"}, http.StatusUnauthorized, "needs a token"},
 		{"any host name", "GET", "/api/v1/secrets", []string{"Authorization", "Bearer " + adaToken, "Host", "monitor:9642"}, http.StatusOK, "by ada"},
 		{"a page of another site", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Sec-Fetch-Site", "cross-site"}, http.StatusForbidden, "another site"},
+		{"a page that hides where it is from", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Origin", "null"}, http.StatusForbidden, "another site"},
+		{"such a page of ours", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Origin", "null", "Sec-Fetch-Site", "same-origin"}, http.StatusOK, "by ada"},
 		{"another method", "DELETE", "/api/v1/secrets", []string{"Authorization", "Bearer " + adaToken}, http.StatusMethodNotAllowed, ""},
 	}
 	for _, tt := range tests {
@@ -210,6 +212,51 @@ func TestTokenBuysASession(t *testing.T) {
 	}
 	if status, _, _ := ask(t, c, "GET", s.URL+"/api/v1/secrets", nil); status != http.StatusUnauthorized {
 		t.Errorf("after signing out: %d", status)
+	}
+}
+
+// Over plain HTTP, except on localhost, a browser says with Origin alone whose
+// form it sends, and the page's own Referrer-Policy decides whether it does.
+func TestFormsWorkOverPlainHTTP(t *testing.T) {
+	s := guarded(t, nil, both...)
+	c := browser(t)
+	const home = "http://192.0.2.2:9642"
+	send := func(page, form string, values url.Values) int {
+		t.Helper()
+		read, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+page, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		origin := home
+		if resp.Header.Get("Referrer-Policy") == "no-referrer" {
+			origin = "null"
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+form, strings.NewReader(values.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = strings.TrimPrefix(home, "http://")
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", origin)
+		if resp, err = c.Do(req); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := send("/sign-in", "/sign-in", url.Values{"token": {adaToken}}); status != http.StatusSeeOther {
+		t.Fatalf("signing in: %d", status)
+	}
+	if status := send("/", "/api/v1/secrets/5", nil); status != http.StatusOK {
+		t.Errorf("a protected form: %d", status)
+	}
+	if status := send("/", "/sign-out", nil); status != http.StatusSeeOther {
+		t.Errorf("signing out: %d", status)
 	}
 }
 
