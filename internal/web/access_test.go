@@ -142,7 +142,7 @@ func TestTokenBuysASession(t *testing.T) {
 	s := guarded(t, func() time.Time { return now }, both...)
 	c := browser(t)
 	page := header("Accept", "text/html")
-	if status, _, to := ask(t, c, "GET", s.URL+"/api/v1/secrets", page); status != http.StatusSeeOther || to != "../../sign-in" {
+	if status, _, to := ask(t, c, "GET", s.URL+"/api/v1/secrets", page); status != http.StatusSeeOther || to != "../../sign-in?next=%2Fapi%2Fv1%2Fsecrets" {
 		t.Errorf("a browser without a session is sent to %q with %d", to, status)
 	}
 	if status, cookies := signIn(t, c, s, "EXAMPLE-wrong"); status != http.StatusUnauthorized || len(cookies) > 0 {

@@ -134,7 +134,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /"+signInPath, s.access.signIn)
 	mux.HandleFunc("POST /"+signInPath, s.access.signIn)
-	mux.Handle("POST /sign-out", s.access.protect(s.access.signOut))
+	mux.HandleFunc("POST /sign-out", s.access.signOut)
 	s.approvalRoutes(mux)
 	for pattern, handler := range o.Protected {
 		mux.Handle(pattern, s.access.protect(handler))
