@@ -118,7 +118,7 @@ func (a *access) owner(text string) (name string, ok bool) {
 // holds on every replica and across restarts, and ends with its token.
 func (a *access) session(r *http.Request) (name string, ok bool) {
 	cookie, err := r.Cookie(sessionCookie)
-	if err != nil || !a.allowed(r.Host) {
+	if err != nil {
 		return "", false
 	}
 	claim, seal, _ := strings.Cut(cookie.Value, ".")
@@ -153,10 +153,6 @@ func sealOf(t Token, claim string) []byte {
 func (a *access) signIn(w http.ResponseWriter, r *http.Request) {
 	if len(a.tokens) == 0 {
 		refuse(w, r, http.StatusNotFound, accessOff)
-		return
-	}
-	if !a.allowed(r.Host) {
-		refuse(w, r, http.StatusMisdirectedRequest, "nobody signs in under this host name; if it is yours, add it to ALLOWED_HOSTS")
 		return
 	}
 	if r.Method != http.MethodPost {
@@ -231,8 +227,25 @@ func (a *access) form(w http.ResponseWriter, code int, d signInData) {
 	_, _ = body.WriteTo(w) // the client is gone if it fails
 }
 
-// allowed reports whether people sign in under host. Any other site could give
-// its own name to our address, and its pages would then be of our origin.
+// atHome returns a handler that answers under our own names alone. Any other site
+// could give its name to our address, and its pages could then read ours, also
+// where only this machine reaches us. Whoever has a token is not such a page, and
+// what monitors and orchestrators ask names nobody.
+func (a *access) atHome(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+		default:
+			if _, ok := a.bearer(r); !ok && !a.allowed(r.Host) {
+				refuse(w, r, http.StatusMisdirectedRequest, "this is not answered under the host name "+strconv.Quote(r.Host)+"; if it is yours, add it to ALLOWED_HOSTS")
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowed reports whether host is one of our names.
 func (a *access) allowed(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {

@@ -171,7 +171,7 @@ func TestTokenBuysASession(t *testing.T) {
 	}{
 		{"another site's form", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
 		{"another site's form in an old browser", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
-		{"our address under another site's name", []string{"Host", "evil.example"}, http.StatusUnauthorized},
+		{"our address under another site's name", []string{"Host", "evil.example"}, http.StatusMisdirectedRequest},
 		{"our name", []string{"Host", "SLA.example.com"}, http.StatusOK},
 		{"our own form", []string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
 	}
@@ -184,9 +184,6 @@ func TestTokenBuysASession(t *testing.T) {
 		if status != tt.status {
 			t.Errorf("%s: %d, want %d", tt.name, status, tt.status)
 		}
-	}
-	if status, body, _ := ask(t, c, "GET", s.URL+"/sign-in", header("Host", "evil.example")); status != http.StatusMisdirectedRequest || !strings.Contains(body, "ALLOWED_HOSTS") {
-		t.Errorf("signing in under another name: %d %s", status, body)
 	}
 
 	// A seal cannot be moved to another name, and not to another time.
@@ -257,6 +254,32 @@ func TestFormsWorkOverPlainHTTP(t *testing.T) {
 	}
 	if status := send("/", "/sign-out", nil); status != http.StatusSeeOther {
 		t.Errorf("signing out: %d", status)
+	}
+}
+
+// A page of another site, under a name of its own for our address, reads nothing.
+func TestAnswersUnderItsOwnNamesAlone(t *testing.T) {
+	s := guarded(t, nil, both...)
+	for _, path := range []string{"/", "/sign-in", "/approvals", "/api/v1/status", "/api/v1/conversations", "/api/v1/report", "/api/v1/incidents", "/api/v1/secrets"} {
+		for _, host := range []string{"evil.example", "evil.example:9642", "localhost.evil.example", "127.0.0.1.evil.example", "sla.example.com.evil.example"} {
+			status, body, _ := ask(t, s.Client(), "GET", s.URL+path, header("Host", host))
+			if status != http.StatusMisdirectedRequest || !strings.Contains(body, "ALLOWED_HOSTS") || strings.Contains(body, "Tomas") {
+				t.Errorf("%s under %s: %d %.200s", path, host, status, body)
+			}
+		}
+	}
+	for _, host := range []string{"localhost", "LOCALHOST:9642", "127.0.0.1:9642", "[::1]:9642", "192.0.2.2", "sla.example.com", "SLA.example.com:443"} {
+		if status, body, _ := ask(t, s.Client(), "GET", s.URL+"/api/v1/conversations", header("Host", host)); status != http.StatusOK {
+			t.Errorf("under %s: %d %.200s", host, status, body)
+		}
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		if status, _, _ := ask(t, s.Client(), "GET", s.URL+path, header("Host", "chatwoot-sla:9642")); status == http.StatusMisdirectedRequest {
+			t.Errorf("%s is refused to a monitor", path)
+		}
+	}
+	if status, body, _ := ask(t, s.Client(), "GET", s.URL+"/", header("Host", "evil.example", "Accept", "text/html")); status != http.StatusMisdirectedRequest || !strings.Contains(body, "<!DOCTYPE html>") || !strings.Contains(body, "ALLOWED_HOSTS") {
+		t.Errorf("to a browser: %d %s", status, body)
 	}
 }
 

@@ -83,10 +83,12 @@ type Options struct {
 	// Incidents returns the newest, the last one first.
 	Incidents func(ctx context.Context, limit int) ([]incident.Incident, error)
 
-	// Tokens are who may use what is protected, Hosts the names under which
-	// they may sign in, and Protected what other parts want to have protected.
+	// Hosts are the names under which pages and JSON are answered, besides
+	// localhost and IP addresses.
+	Hosts []string
+
+	// Tokens are who may use what is protected, and Protected what other parts want to have protected.
 	Tokens    []Token
-	Hosts     []string
 	Protected map[string]Protected
 	Now       func() time.Time // of sessions; nil: time.Now
 
@@ -139,7 +141,7 @@ func New(o Options) (http.Handler, error) {
 	for pattern, handler := range o.Protected {
 		mux.Handle(pattern, s.access.protect(handler))
 	}
-	return secure(mux), nil
+	return secure(s.access.atHome(mux)), nil
 }
 
 // secure sets the headers that every answer carries.
