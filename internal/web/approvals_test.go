@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +214,69 @@ func TestBoardShowsRepliesThatNeedSomebody(t *testing.T) {
 	}
 	if n := strings.Count(section, "<a href="); n != 2 {
 		t.Errorf("the section shows %d items, want the failed and the unknown one of late:\n%s", n, section)
+	}
+}
+
+// The page of all drafts is the one for a keyboard: it holds still, and little
+// comes before the first draft.
+func TestAllDraftsInPages(t *testing.T) {
+	var items []*pipeline.Item
+	for n := range int64(120) {
+		it := waitingDraft()
+		it.Message = 1000 + n
+		items = append(items, &it)
+	}
+	sent := waitingDraft()
+	sent.Message, sent.State, sent.Decision, sent.DecidedBy = 71, pipeline.Sent, pipeline.Edited, "tomas"
+	s := withQueue(t, append(items, &sent)...)
+	c := browser(t)
+	if status, _, to := ask(t, c, "GET", s.URL+"/approvals?state=all&page=2", header("Accept", "text/html")); status != http.StatusSeeOther || to != "./sign-in?next=%2Fapprovals%3Fstate%3Dall%26page%3D2" {
+		t.Errorf("without a session: %d, to %q", status, to)
+	}
+	signIn(t, c, s, adaToken)
+	if _, board, _ := ask(t, c, "GET", s.URL+"/", nil); strings.Index(board, `href="approvals"`) != strings.Index(board, `href="`) {
+		t.Error("the page of all drafts is not the first link of the board")
+	}
+	tests := []struct {
+		query       string
+		first, last int64
+		rows        int
+		has, lacks  []string
+	}{
+		{"", 1000, 1049, 50, []string{`href="approvals?page=2&amp;state=pending"`, `value="pending" selected`, "Where is my &lt;b&gt;order"}, []string{"Previous", "Next page</a> ·", "refresh"}},
+		{"?state=pending&page=2", 1050, 1099, 50, []string{`href="approvals?page=1&amp;state=pending"`, `href="approvals?page=3&amp;state=pending"`}, nil},
+		{"?state=pending&page=3", 1100, 1119, 20, []string{"Previous"}, []string{"Next"}},
+		{"?state=pending&page=4", 0, 0, 0, []string{"none on this page", "Previous"}, []string{"Next"}},
+		{"?state=sent", 71, 71, 1, []string{"edited by tomas"}, []string{"Previous", "Next"}},
+		{"?state=unsettled", 0, 0, 0, []string{"There are none."}, []string{"Previous", "Next"}},
+		{"?state=all&page=3", 1100, 71, 21, nil, []string{"Next"}},
+	}
+	link := regexp.MustCompile(`href="approvals/(\d+)"`)
+	for _, tt := range tests {
+		status, page, _ := ask(t, c, "GET", s.URL+"/approvals"+tt.query, header("Accept", "text/html"))
+		rows := link.FindAllStringSubmatch(page, -1)
+		if status != http.StatusOK || len(rows) != tt.rows {
+			t.Errorf("%s: %d with %d drafts, want %d", tt.query, status, len(rows), tt.rows)
+			continue
+		}
+		if tt.rows > 0 && (rows[0][1] != strconv.FormatInt(tt.first, 10) || rows[tt.rows-1][1] != strconv.FormatInt(tt.last, 10)) {
+			t.Errorf("%s: from %s to %s, want %d to %d", tt.query, rows[0][1], rows[tt.rows-1][1], tt.first, tt.last)
+		}
+		for _, want := range tt.has {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s lacks %q:\n%s", tt.query, want, page)
+			}
+		}
+		for _, no := range tt.lacks {
+			if strings.Contains(page, no) {
+				t.Errorf("%s has %q", tt.query, no)
+			}
+		}
+	}
+	for _, query := range []string{"?state=open", "?page=0", "?page=x", "?page=99999999999"} {
+		if status, _, _ := ask(t, c, "GET", s.URL+"/approvals"+query, nil); status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", query, status)
+		}
 	}
 }
 
