@@ -401,6 +401,7 @@ func TestEveryAlertFindsItsReceiver(t *testing.T) {
 		"ChatwootSLABreachRateHigh":      "support-lead",
 		"ChatwootApprovalQueueDeep":      "support-lead",
 		"ChatwootApprovalQueueOld":       "support-lead",
+		"ChatwootApprovedReplyUnsent":    "support-lead",
 		"ChatwootSLAUrgent":              "support-channel",
 		"ChatwootSLAWatchdog":            "watchdog",
 		"ChatwootIncidentOverdue":        "incidents",

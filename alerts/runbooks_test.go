@@ -104,6 +104,29 @@ func TestRunbookIndexNamesEveryPage(t *testing.T) {
 	}
 }
 
+// An alert about a stage is of no use to whoever finds another stage on its page.
+func TestPagesAboutStagesNameEveryStage(t *testing.T) {
+	rules, err := os.ReadFile("rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := map[string]bool{}
+	for _, m := range regexp.MustCompile(`eq \$labels\.stage "(\w+)"`).FindAllStringSubmatch(string(rules), -1) {
+		stages[m[1]] = true
+	}
+	if len(stages) < 5 {
+		t.Fatalf("the rules name only the stages %v; is the search still right?", stages)
+	}
+	pages := readPages(t)
+	for _, page := range []string{"ChatwootStageDown", "ChatwootDeadLetters", "ChatwootRetryQueueHigh"} {
+		for stage := range stages {
+			if !strings.Contains(pages[page], "\n| `"+stage+"` |") {
+				t.Errorf("%s.md has no row for the stage %s", page, stage)
+			}
+		}
+	}
+}
+
 // Pages lead on to other files, which must be there.
 func TestLinksOfTheRunbookPagesLeadSomewhere(t *testing.T) {
 	pages := readPages(t)

@@ -365,7 +365,7 @@ func (d *drafts) forWeb() *web.Approvals {
 	if d == nil {
 		return nil
 	}
-	return &web.Approvals{List: d.list, Show: d.show, Changed: d.changedSince, Decide: d.decide, Depth: d.pending, Told: d.nextChange}
+	return &web.Approvals{List: d.list, Page: d.page, Show: d.show, Changed: d.changedSince, Decide: d.decide, Depth: d.pending, Told: d.nextChange}
 }
 
 // list returns items for the pages.

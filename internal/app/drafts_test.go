@@ -117,6 +117,31 @@ func TestAnApprovedReplyThatCameTooLateIsNotSent(t *testing.T) {
 	}
 }
 
+// Whoever approves a reply looks away; somebody must see that it was not sent.
+func TestApprovedReplyThatCannotBeSentIsShown(t *testing.T) {
+	d := apptest.StartDrafting(t, "POLL_INTERVAL=1h")
+	conversation := opens(d, question)
+	it := d.Item(conversation)
+	d.Sim.Delete(time.Now(), conversation)
+	if status, _ := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	d.ItemIn(conversation, "failed")
+	d.Await("/metrics", `chatwoot_sla_approval_replies_total\{result="failed"\} 1`)
+	for path, want := range map[string]string{
+		"/approvals?state=unsettled":           `class="failed">failed<`,
+		"/approvals/" + jsonText(t, it.ID):     "The reply was not sent",
+		"/approvals?state=sent":                "There are none",
+		"/approvals?state=all&page=2":          "none on this page",
+		"/approvals?state=pending' OR '1'='1'": "",
+	} {
+		status, page := apptest.Ask(t, http.MethodGet, d.URL+strings.ReplaceAll(path, " ", "%20"), apptest.Ada, nil)
+		if want != "" && (status != http.StatusOK || !strings.Contains(string(page), want)) || want == "" && status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want %q:\n%s", path, status, want, page)
+		}
+	}
+}
+
 func TestWhatRefusesADecision(t *testing.T) {
 	d := apptest.StartDrafting(t)
 	it := d.Item(opens(d, question))

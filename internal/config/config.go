@@ -68,7 +68,7 @@ type Config struct {
 	ListenAddr        string        `env:"LISTEN_ADDR" envDefault:"127.0.0.1:9642" doc:"Address of the page, the API and /metrics, as host:port; the container image sets its own"`
 	WebConfigFile     string        `env:"WEB_CONFIG_FILE" doc:"File with TLS and basic authentication, in Prometheus' web configuration format"`
 	APITokens         Secret        `env:"API_TOKENS" doc:"Who may see approvals and queues and change things, as name:token with commas between them; unset: nobody"`
-	AllowedHosts      string        `env:"ALLOWED_HOSTS" doc:"Host names under which people sign in to the page, with commas between them, besides localhost and IP addresses"`
+	AllowedHosts      string        `env:"ALLOWED_HOSTS" doc:"Host names under which the page and the API are answered, with commas between them, besides localhost and IP addresses"`
 	MetricsMaxInboxes int           `env:"METRICS_MAX_INBOXES" envDefault:"50" min:"1" doc:"Inboxes with metrics of their own, 1 or more; the rest is inbox other"`
 	DatabaseURL       Secret        `env:"DATABASE_URL" doc:"Postgres database, as postgres://user:password@host:5432/name; unset: a SQLite file in DATA_DIR"`
 	LedgerBackfill    time.Duration `env:"LEDGER_BACKFILL" envDefault:"24h" min:"0s" max:"30d" doc:"How far back the first start reads outcomes, 0s to 30d"`

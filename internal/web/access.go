@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +33,10 @@ const (
 	sessionLength = 12 * time.Hour
 	signInPath    = "sign-in"
 	mostForm      = 64 << 10
+	mostBody      = 2 << 20 // the longest reply that Chatwoot takes, as a form has it
 )
+
+const foreign = "a page of another site must not do this"
 
 // accessOff tells an operator who wonders how to turn a path on.
 const accessOff = "this is off, because nobody has a token: set API_TOKENS to a name, a colon and the output of openssl rand -hex 24"
@@ -54,12 +59,13 @@ type access struct {
 // and no page of another site on their behalf.
 func (a *access) protect(next Protected) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 		if len(a.tokens) == 0 {
-			WriteProblem(w, http.StatusNotFound, accessOff)
+			refuse(w, r, http.StatusNotFound, accessOff)
 			return
 		}
 		if err := a.cross.Check(r); err != nil {
-			WriteProblem(w, http.StatusForbidden, "a page of another site must not do this")
+			refuse(w, r, http.StatusForbidden, foreign)
 			return
 		}
 		by, ok := a.bearer(r)
@@ -70,7 +76,12 @@ func (a *access) protect(next Protected) http.HandlerFunc {
 		case ok:
 			next(w, r, by)
 		case r.Method == http.MethodGet && wantsPage(r):
-			redirect(w, up(r.URL.Path)+signInPath)
+			redirect(w, up(r.URL.Path)+signInPath+"?next="+url.QueryEscape(r.URL.RequestURI()))
+		case wantsPage(r): // a form of ours, whose page has the same address
+			a.form(w, http.StatusUnauthorized, signInData{
+				Problem: "Your session has ended, and nothing was done. Sign in, and do it again.",
+				Root:    up(r.URL.Path), Next: r.URL.Path, Typed: typed(r),
+			})
 		default:
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			WriteProblem(w, http.StatusUnauthorized, "this needs a token of API_TOKENS, as Authorization: Bearer or X-Api-Token")
@@ -107,7 +118,7 @@ func (a *access) owner(text string) (name string, ok bool) {
 // holds on every replica and across restarts, and ends with its token.
 func (a *access) session(r *http.Request) (name string, ok bool) {
 	cookie, err := r.Cookie(sessionCookie)
-	if err != nil || !a.allowed(r.Host) {
+	if err != nil {
 		return "", false
 	}
 	claim, seal, _ := strings.Cut(cookie.Value, ".")
@@ -141,26 +152,25 @@ func sealOf(t Token, claim string) []byte {
 // signIn shows the form, and takes what it sends.
 func (a *access) signIn(w http.ResponseWriter, r *http.Request) {
 	if len(a.tokens) == 0 {
-		WriteProblem(w, http.StatusNotFound, accessOff)
-		return
-	}
-	if !a.allowed(r.Host) {
-		WriteProblem(w, http.StatusMisdirectedRequest, "nobody signs in under this host name; if it is yours, add it to ALLOWED_HOSTS")
+		refuse(w, r, http.StatusNotFound, accessOff)
 		return
 	}
 	if r.Method != http.MethodPost {
-		a.form(w, http.StatusOK, "")
+		a.form(w, http.StatusOK, signInData{Root: "./", Next: local(r.URL.Query().Get("next"))})
 		return
 	}
 	if err := a.cross.Check(r); err != nil {
-		WriteProblem(w, http.StatusForbidden, "a page of another site must not do this")
+		refuse(w, r, http.StatusForbidden, foreign)
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, mostForm)
+	next := local(r.PostFormValue("next"))
 	name, ok := a.owner(strings.TrimSpace(r.PostFormValue("token"))) // of the body alone: addresses are logged
 	if !ok {
 		a.log.Info("somebody tried to sign in with a wrong token")
-		a.form(w, http.StatusUnauthorized, "This is no token of API_TOKENS. Copy it again, without the name and the colon before it.")
+		a.form(w, http.StatusUnauthorized, signInData{
+			Problem: "This is no token of API_TOKENS. Copy it again, without the name and the colon before it.", Root: "./", Next: next,
+		})
 		return
 	}
 	a.log.Info("signed in", zap.String("name", name))
@@ -168,10 +178,25 @@ func (a *access) signIn(w http.ResponseWriter, r *http.Request) {
 	claim := base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(until.Unix(), 10) + " " + name))
 	i := slices.IndexFunc(a.tokens, func(t Token) bool { return t.Name == name })
 	a.cookie(w, r, claim+"."+base64.RawURLEncoding.EncodeToString(sealOf(a.tokens[i], claim)), int(sessionLength.Seconds()))
-	redirect(w, "./")
+	redirect(w, "."+next)
 }
 
-func (a *access) signOut(w http.ResponseWriter, r *http.Request, _ string) {
+// local returns a path of ours that somebody asks to be sent to, or the
+// board's.
+func local(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/") || path.Clean(u.Path) != u.Path {
+		return "/"
+	}
+	return u.RequestURI()
+}
+
+// signOut ends a session, also one that has run out.
+func (a *access) signOut(w http.ResponseWriter, r *http.Request) {
+	if err := a.cross.Check(r); err != nil {
+		refuse(w, r, http.StatusForbidden, foreign)
+		return
+	}
 	a.cookie(w, r, "", -1)
 	redirect(w, "./")
 }
@@ -183,9 +208,16 @@ func (a *access) cookie(w http.ResponseWriter, r *http.Request, value string, ag
 	})
 }
 
-func (a *access) form(w http.ResponseWriter, code int, problem string) {
+type signInData struct {
+	Problem string
+	Root    string // where the board is
+	Next    string // where to go on
+	Typed   string // what was sent in vain
+}
+
+func (a *access) form(w http.ResponseWriter, code int, d signInData) {
 	var body bytes.Buffer
-	if err := signInTemplate.Execute(&body, problem); err != nil {
+	if err := signInTemplate.Execute(&body, d); err != nil {
 		a.log.Error("render page", zap.Error(err))
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
@@ -195,8 +227,25 @@ func (a *access) form(w http.ResponseWriter, code int, problem string) {
 	_, _ = body.WriteTo(w) // the client is gone if it fails
 }
 
-// allowed reports whether people sign in under host. Any other site could give
-// its own name to our address, and its pages would then be of our origin.
+// atHome returns a handler that answers under our own names alone. Any other site
+// could give its name to our address, and its pages could then read ours, also
+// where only this machine reaches us. Whoever has a token is not such a page, and
+// what monitors and orchestrators ask names nobody.
+func (a *access) atHome(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics", "/healthz", "/readyz":
+		default:
+			if _, ok := a.bearer(r); !ok && !a.allowed(r.Host) {
+				refuse(w, r, http.StatusMisdirectedRequest, "this is not answered under the host name "+strconv.Quote(r.Host)+"; if it is yours, add it to ALLOWED_HOSTS")
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowed reports whether host is one of our names.
 func (a *access) allowed(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {

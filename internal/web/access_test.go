@@ -90,6 +90,8 @@ func TestTokensOpenProtectedPaths(t *testing.T) {
 		{"a name in place of a token", "GET", "/api/v1/secrets", []string{"Authorization", "Bearer ada"}, http.StatusUnauthorized, "needs a token"},
 		{"any host name", "GET", "/api/v1/secrets", []string{"Authorization", "Bearer " + adaToken, "Host", "monitor:9642"}, http.StatusOK, "by ada"},
 		{"a page of another site", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Sec-Fetch-Site", "cross-site"}, http.StatusForbidden, "another site"},
+		{"a page that hides where it is from", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Origin", "null"}, http.StatusForbidden, "another site"},
+		{"such a page of ours", "POST", "/api/v1/secrets/5", []string{"Authorization", "Bearer " + adaToken, "Origin", "null", "Sec-Fetch-Site", "same-origin"}, http.StatusOK, "by ada"},
 		{"another method", "DELETE", "/api/v1/secrets", []string{"Authorization", "Bearer " + adaToken}, http.StatusMethodNotAllowed, ""},
 	}
 	for _, tt := range tests {
@@ -140,7 +142,7 @@ func TestTokenBuysASession(t *testing.T) {
 	s := guarded(t, func() time.Time { return now }, both...)
 	c := browser(t)
 	page := header("Accept", "text/html")
-	if status, _, to := ask(t, c, "GET", s.URL+"/api/v1/secrets", page); status != http.StatusSeeOther || to != "../../sign-in" {
+	if status, _, to := ask(t, c, "GET", s.URL+"/api/v1/secrets", page); status != http.StatusSeeOther || to != "../../sign-in?next=%2Fapi%2Fv1%2Fsecrets" {
 		t.Errorf("a browser without a session is sent to %q with %d", to, status)
 	}
 	if status, cookies := signIn(t, c, s, "EXAMPLE-wrong"); status != http.StatusUnauthorized || len(cookies) > 0 {
@@ -169,7 +171,7 @@ func TestTokenBuysASession(t *testing.T) {
 	}{
 		{"another site's form", []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
 		{"another site's form in an old browser", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
-		{"our address under another site's name", []string{"Host", "evil.example"}, http.StatusUnauthorized},
+		{"our address under another site's name", []string{"Host", "evil.example"}, http.StatusMisdirectedRequest},
 		{"our name", []string{"Host", "SLA.example.com"}, http.StatusOK},
 		{"our own form", []string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
 	}
@@ -182,9 +184,6 @@ func TestTokenBuysASession(t *testing.T) {
 		if status != tt.status {
 			t.Errorf("%s: %d, want %d", tt.name, status, tt.status)
 		}
-	}
-	if status, body, _ := ask(t, c, "GET", s.URL+"/sign-in", header("Host", "evil.example")); status != http.StatusMisdirectedRequest || !strings.Contains(body, "ALLOWED_HOSTS") {
-		t.Errorf("signing in under another name: %d %s", status, body)
 	}
 
 	// A seal cannot be moved to another name, and not to another time.
@@ -210,6 +209,77 @@ func TestTokenBuysASession(t *testing.T) {
 	}
 	if status, _, _ := ask(t, c, "GET", s.URL+"/api/v1/secrets", nil); status != http.StatusUnauthorized {
 		t.Errorf("after signing out: %d", status)
+	}
+}
+
+// Over plain HTTP, except on localhost, a browser says with Origin alone whose
+// form it sends, and the page's own Referrer-Policy decides whether it does.
+func TestFormsWorkOverPlainHTTP(t *testing.T) {
+	s := guarded(t, nil, both...)
+	c := browser(t)
+	const home = "http://192.0.2.2:9642"
+	send := func(page, form string, values url.Values) int {
+		t.Helper()
+		read, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+page, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		origin := home
+		if resp.Header.Get("Referrer-Policy") == "no-referrer" {
+			origin = "null"
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+form, strings.NewReader(values.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = strings.TrimPrefix(home, "http://")
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", origin)
+		if resp, err = c.Do(req); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := send("/sign-in", "/sign-in", url.Values{"token": {adaToken}}); status != http.StatusSeeOther {
+		t.Fatalf("signing in: %d", status)
+	}
+	if status := send("/", "/api/v1/secrets/5", nil); status != http.StatusOK {
+		t.Errorf("a protected form: %d", status)
+	}
+	if status := send("/", "/sign-out", nil); status != http.StatusSeeOther {
+		t.Errorf("signing out: %d", status)
+	}
+}
+
+// A page of another site, under a name of its own for our address, reads nothing.
+func TestAnswersUnderItsOwnNamesAlone(t *testing.T) {
+	s := guarded(t, nil, both...)
+	for _, path := range []string{"/", "/sign-in", "/approvals", "/api/v1/status", "/api/v1/conversations", "/api/v1/report", "/api/v1/incidents", "/api/v1/secrets"} {
+		for _, host := range []string{"evil.example", "evil.example:9642", "localhost.evil.example", "127.0.0.1.evil.example", "sla.example.com.evil.example"} {
+			status, body, _ := ask(t, s.Client(), "GET", s.URL+path, header("Host", host))
+			if status != http.StatusMisdirectedRequest || !strings.Contains(body, "ALLOWED_HOSTS") || strings.Contains(body, "Tomas") {
+				t.Errorf("%s under %s: %d %.200s", path, host, status, body)
+			}
+		}
+	}
+	for _, host := range []string{"localhost", "LOCALHOST:9642", "127.0.0.1:9642", "[::1]:9642", "192.0.2.2", "sla.example.com", "SLA.example.com:443"} {
+		if status, body, _ := ask(t, s.Client(), "GET", s.URL+"/api/v1/conversations", header("Host", host)); status != http.StatusOK {
+			t.Errorf("under %s: %d %.200s", host, status, body)
+		}
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		if status, _, _ := ask(t, s.Client(), "GET", s.URL+path, header("Host", "chatwoot-sla:9642")); status == http.StatusMisdirectedRequest {
+			t.Errorf("%s is refused to a monitor", path)
+		}
+	}
+	if status, body, _ := ask(t, s.Client(), "GET", s.URL+"/", header("Host", "evil.example", "Accept", "text/html")); status != http.StatusMisdirectedRequest || !strings.Contains(body, "<!DOCTYPE html>") || !strings.Contains(body, "ALLOWED_HOSTS") {
+		t.Errorf("to a browser: %d %s", status, body)
 	}
 }
 

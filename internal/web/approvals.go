@@ -1,15 +1,11 @@
 package web
 
 import (
-	"bytes"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +16,7 @@ import (
 // Approvals is the approval queue.
 type Approvals struct {
 	List func(ctx context.Context, state pipeline.State, conversation int64, most int) ([]pipeline.Item, error)
+	Page func(ctx context.Context, p ApprovalPage) ([]pipeline.Item, error)
 	Show func(ctx context.Context, message int64) (pipeline.Item, bool, error)
 
 	// Changed returns what has changed since an instant, without texts.
@@ -35,32 +32,30 @@ type Approvals struct {
 	Told func() <-chan struct{}
 }
 
-const (
-	mostOnPage  = 20
-	mostPending = 200 // in a list for which no limit was asked
+// ApprovalPage selects a part of a list of items: those that wait for a decision
+// in the order in which answers are owed, any others with the last change first.
+type ApprovalPage struct {
+	States      []pipeline.State // empty: any
+	Since       time.Time        // of their last change; zero: ever
+	Skip, Limit int
+}
 
-	otherTeller = time.Second           // between looks for what other replicas have changed
-	gathers     = 20 * time.Millisecond // how long changes wait for others, to be told together
-	commits     = 5 * time.Second       // how long after its time a change may come to be seen
-	keepAlive   = 15 * time.Second
-)
+// mostPending bounds a list for which no limit was asked.
+const mostPending = 200
 
-//go:embed approval.html
-var approvalText string
-
-var approvalTemplate = template.Must(template.New("approval").Parse(approvalText))
-
-// routes mounts what needs a token.
+// approvalRoutes mounts what needs a token.
 func (s *server) approvalRoutes(mux *http.ServeMux) {
-	off := func(w http.ResponseWriter, _ *http.Request, _ string) {
-		WriteProblem(w, http.StatusNotFound, "drafts are off: set LLAMAINDEX_URL and AGENT_SDK_URL")
+	off := func(w http.ResponseWriter, r *http.Request, _ string) {
+		refuse(w, r, http.StatusNotFound, "drafts are off: set LLAMAINDEX_URL and AGENT_SDK_URL")
 	}
 	for pattern, handler := range map[string]Protected{
 		"GET /api/v1/approvals":       s.approvals,
 		"GET /api/v1/approvals/{id}":  s.approval,
 		"POST /api/v1/approvals/{id}": s.decide,
 		"GET /api/v1/events":          s.events,
+		"GET /approvals":              s.approvalsPage,
 		"GET /approvals/{id}":         s.approvalPage,
+		"POST /approvals/{id}":        s.decideOnPage,
 	} {
 		if s.Approvals == nil {
 			handler = off
@@ -150,7 +145,7 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 	items, err := s.Approvals.List(r.Context(), state, conversation, limit)
 	if err != nil {
-		s.unread(w, err)
+		s.unread(w, r, err)
 		return
 	}
 	now := s.State().Now
@@ -176,24 +171,26 @@ func total(d pipeline.Depth) (n int) {
 	return n
 }
 
-func (s *server) unread(w http.ResponseWriter, err error) {
+const unread = "the approval queue cannot be used now: the database does not answer; try again in a moment"
+
+func (s *server) unread(w http.ResponseWriter, r *http.Request, err error) {
 	s.log.Warn("the approval queue cannot be used", zap.Error(err))
-	WriteProblem(w, http.StatusServiceUnavailable, "the approval queue cannot be used now: the database does not answer; try again in a moment")
+	refuse(w, r, http.StatusServiceUnavailable, unread)
 }
 
 // item returns the item that a path names, or answers that there is none.
 func (s *server) item(w http.ResponseWriter, r *http.Request) (it pipeline.Item, ok bool) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 1 {
-		WriteProblem(w, http.StatusNotFound, "approvals are named by the id of the customer's message, a number")
+		refuse(w, r, http.StatusNotFound, "approvals are named by the id of the customer's message, a number")
 		return it, false
 	}
 	it, found, err := s.Approvals.Show(r.Context(), id)
 	switch {
 	case err != nil:
-		s.unread(w, err)
+		s.unread(w, r, err)
 	case !found:
-		WriteProblem(w, http.StatusNotFound, fmt.Sprintf("there is no approval %d; it may have been purged", id))
+		refuse(w, r, http.StatusNotFound, fmt.Sprintf("there is no approval %d; it may have been purged", id))
 	}
 	return it, found && err == nil
 }
@@ -204,253 +201,61 @@ func (s *server) approval(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 }
 
-// decide takes a decision, from a program as JSON or from the page's form.
+// decide takes a decision from a program.
 func (s *server) decide(w http.ResponseWriter, r *http.Request, by string) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	var ask struct {
 		Action string `json:"action"`
 		Reply  string `json:"reply"`
 		Reason string `json:"reason"`
 	}
-	form := strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
-	if form {
-		ask.Action, ask.Reply, ask.Reason = r.PostFormValue("action"), r.PostFormValue("reply"), r.PostFormValue("reason")
-	} else {
-		in := json.NewDecoder(r.Body)
-		in.DisallowUnknownFields()
-		if err := in.Decode(&ask); err != nil {
-			WriteProblem(w, http.StatusBadRequest, `the body is not as it should be: {"action": "approve"}, {"action": "edit", "reply": "…"} or {"action": "reject", "reason": "…"}`)
-			return
-		}
+	in := json.NewDecoder(r.Body)
+	in.DisallowUnknownFields()
+	if err := in.Decode(&ask); err != nil {
+		WriteProblem(w, http.StatusBadRequest, `the body is not as it should be: {"action": "approve"}, {"action": "edit", "reply": "…"} or {"action": "reject", "reason": "…"}`)
+		return
 	}
 	it, ok := s.item(w, r)
 	if !ok {
 		return
 	}
-	v := pipeline.Verdict{Action: ask.Action, Reply: ask.Reply, Reason: ask.Reason, By: by}
+	it, code, problem := s.settle(r.Context(), it, pipeline.Verdict{Action: ask.Action, Reply: ask.Reply, Reason: ask.Reason, By: by})
+	switch code {
+	case http.StatusOK:
+		WriteJSON(w, code, s.approvalDoc(it, s.State().Now))
+	case http.StatusConflict, http.StatusUnprocessableEntity:
+		WriteJSON(w, code, map[string]any{"error": problem, "approval": s.approvalDoc(it, s.State().Now)})
+	default:
+		WriteProblem(w, code, problem)
+	}
+}
+
+// settle takes a decision about an item, and returns the item as it is then.
+// Problem is why the decision was not taken.
+func (s *server) settle(ctx context.Context, it pipeline.Item, v pipeline.Verdict) (after pipeline.Item, code int, problem string) {
 	decision, reply, err := it.Judge(v)
 	if err != nil {
-		s.decided(w, r, form, http.StatusUnprocessableEntity, it, err.Error())
-		return
+		return it, http.StatusUnprocessableEntity, err.Error()
 	}
-	it, taken, err := s.Approvals.Decide(r.Context(), it.Message, decision, reply, v)
+	after, taken, err := s.Approvals.Decide(ctx, it.Message, decision, reply, v)
 	switch {
 	case err != nil:
-		s.unread(w, err)
-	case !taken && it.Message == 0:
-		WriteProblem(w, http.StatusNotFound, "the approval has just been purged")
-	case !taken:
-		s.decided(w, r, form, http.StatusConflict, it, "nothing was sent: "+s.settledBy(it))
-	default:
-		s.decided(w, r, form, http.StatusOK, it, "")
+		s.log.Warn("the approval queue cannot be used", zap.Error(err))
+		return it, http.StatusServiceUnavailable, unread
+	case taken:
+		return after, http.StatusOK, ""
+	case after.Message == 0:
+		return after, http.StatusNotFound, "the approval has just been purged"
 	}
+	return after, http.StatusConflict, "this decision was not taken: " + settledBy(after)
 }
 
 // settledBy says why an item cannot be decided.
-func (s *server) settledBy(it pipeline.Item) string {
+func settledBy(it pipeline.Item) string {
 	switch {
 	case it.State == pipeline.Pending:
-		return "the approval has run out"
+		return "the item has run out"
 	case it.DecidedBy != "":
-		return fmt.Sprintf("%s has decided before, the item is %s", it.DecidedBy, it.State)
+		return fmt.Sprintf("the item was decided before, by %s, and is %s", it.DecidedBy, it.State)
 	}
 	return fmt.Sprintf("the item is %s", it.State)
-}
-
-func (s *server) decided(w http.ResponseWriter, _ *http.Request, form bool, code int, it pipeline.Item, problem string) {
-	switch {
-	case form && problem == "":
-		redirect(w, fmt.Sprintf("../../../approvals/%d", it.Message))
-	case form:
-		s.showApproval(w, code, it, problem)
-	case problem != "":
-		WriteJSON(w, code, map[string]any{"error": problem, "approval": s.approvalDoc(it, s.State().Now)})
-	default:
-		WriteJSON(w, code, s.approvalDoc(it, s.State().Now))
-	}
-}
-
-type approvalPageData struct {
-	approvalDoc
-	Problem string // with what was just tried
-	Missing pipeline.Problem
-	Due     string
-	Decided string
-	Open    bool   // it can be decided
-	Root    string // where the board is
-}
-
-func (s *server) approvalPage(w http.ResponseWriter, r *http.Request, _ string) {
-	if it, ok := s.item(w, r); ok {
-		s.showApproval(w, http.StatusOK, it, "")
-	}
-}
-
-func (s *server) showApproval(w http.ResponseWriter, code int, it pipeline.Item, problem string) {
-	now := s.State().Now
-	d := approvalPageData{
-		approvalDoc: s.approvalDoc(it, now), Problem: problem, Missing: it.Problem, Due: untilOrSince(it.Deadline, now),
-		Open: it.State == pipeline.Pending && now.Before(it.ExpiresAt) || it.State == pipeline.Failed, Root: "../",
-	}
-	if code != http.StatusOK { // the answer to a form, three folders down
-		d.Root = "../../../"
-	}
-	if !it.DecidedAt.IsZero() {
-		d.Decided = due(it.DecidedAt, now) + " UTC"
-	}
-	var body bytes.Buffer
-	if err := approvalTemplate.Execute(&body, d); err != nil {
-		s.log.Error("render page", zap.Error(err))
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(code)
-	_, _ = body.WriteTo(w) // the client is gone if it fails
-}
-
-func untilOrSince(t, now time.Time) string {
-	if left := t.Sub(now); left >= 0 {
-		return short(left) + " left"
-	}
-	return short(now.Sub(t)) + " late"
-}
-
-// approvalRow is an item as the board shows it.
-type approvalRow struct {
-	ID, Conversation              int64
-	Priority, Due, Action, Inbox  string
-	Contact, Confidence, Question string
-}
-
-// approvalSection is what the board shows of the queue.
-type approvalSection struct {
-	Pending, Urgent int
-	Oldest          string
-	Rows            []approvalRow // for those who are signed in
-	More            int
-	Problem         string
-}
-
-func (s *server) approvalSection(ctx context.Context, st State, by string) *approvalSection {
-	if s.Approvals == nil {
-		return nil
-	}
-	depth, ok := s.Approvals.Depth()
-	if !ok {
-		return nil
-	}
-	sec := &approvalSection{Pending: total(depth), Urgent: depth.Pending[pipeline.Urgent]}
-	if !depth.Oldest.IsZero() {
-		sec.Oldest = short(st.Now.Sub(depth.Oldest))
-	}
-	if by == "" {
-		return sec
-	}
-	items, err := s.Approvals.List(ctx, pipeline.Pending, 0, mostOnPage)
-	if err != nil {
-		s.log.Warn("the approval queue cannot be shown", zap.Error(err))
-		sec.Problem = "The approval queue cannot be read now."
-		return sec
-	}
-	for _, it := range items {
-		r := approvalRow{
-			ID: it.Message, Conversation: it.Conversation, Priority: string(it.PriorityAt(st.Now)), Due: untilOrSince(it.Deadline, st.Now),
-			Action: string(it.Action), Inbox: st.Inboxes[it.Inbox], Contact: it.Contact, Confidence: "no draft", Question: excerpt(it.Question),
-		}
-		if it.Problem == "" {
-			r.Confidence = fmt.Sprintf("%.0f %%", it.Confidence)
-		}
-		sec.Rows = append(sec.Rows, r)
-	}
-	sec.More = max(0, sec.Pending-len(sec.Rows))
-	return sec
-}
-
-// excerpt is the beginning of a text, on one line.
-func excerpt(text string) string {
-	const most = 80
-	line := []rune(strings.Join(strings.Fields(text), " "))
-	if len(line) <= most {
-		return string(line)
-	}
-	return string(line[:most]) + "…"
-}
-
-// events tells of every item that is queued or changes, as server-sent events.
-// They name items and quote nothing; what they say is in /api/v1/approvals.
-func (s *server) events(w http.ResponseWriter, r *http.Request, _ string) {
-	out := http.NewResponseController(w)
-	send := func(text string) error {
-		err := out.SetWriteDeadline(time.Now().Add(keepAlive)) //nolint:forbidigo // the kernel's clock, whatever ours is
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write([]byte(text)); err != nil {
-			return err
-		}
-		return out.Flush()
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep them for itself
-	newest := s.State().Now
-	known := map[int64]time.Time{} // versions that were told; those from before need not be
-	if items, err := s.Approvals.Changed(r.Context(), newest.Add(-commits)); err == nil {
-		for _, it := range items {
-			known[it.Message] = it.ChangedAt
-		}
-	}
-	told := s.Approvals.Told()
-	if err := send(": approvals\n\n"); err != nil { // what comes from here on is told
-		return
-	}
-	look, alive := time.NewTicker(otherTeller), time.NewTicker(keepAlive/2)
-	defer look.Stop()
-	defer alive.Stop()
-	for {
-		select {
-		case <-r.Context().Done():
-			return
-		case <-s.Closing:
-			return
-		case <-alive.C:
-			if send(": alive\n\n") != nil {
-				return
-			}
-			continue
-		case <-told:
-			told = s.Approvals.Told()
-			select {
-			case <-time.After(gathers):
-			case <-r.Context().Done():
-				return
-			}
-		case <-look.C:
-		}
-		items, err := s.Approvals.Changed(r.Context(), newest.Add(-commits))
-		if err != nil { // the database is away; what changes meanwhile is told later
-			continue
-		}
-		for _, it := range items {
-			if known[it.Message].Equal(it.ChangedAt) {
-				continue
-			}
-			text, err := json.Marshal(map[string]any{
-				"id": it.Message, "conversation_id": it.Conversation, "state": it.State,
-				"priority": it.PriorityAt(s.State().Now), "deadline": it.Deadline, "changed_at": it.ChangedAt,
-			})
-			if err != nil || send(fmt.Sprintf("event: approval\nid: %d\ndata: %s\n\n", it.ChangedAt.UnixMicro(), text)) != nil {
-				return
-			}
-			if it.ChangedAt.After(newest) {
-				newest = it.ChangedAt
-			}
-			known[it.Message] = it.ChangedAt
-		}
-		for id, at := range known {
-			if at.Before(newest.Add(-commits)) {
-				delete(known, id)
-			}
-		}
-	}
 }

@@ -1,15 +1,12 @@
 package web
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 )
@@ -58,19 +55,12 @@ type probeRow struct {
 }
 
 func (s *server) page(w http.ResponseWriter, r *http.Request) {
-	var body bytes.Buffer
 	st := s.State()
 	d := s.pageData(st)
 	d.SignIn = len(s.Tokens) > 0
 	d.By, _ = s.access.session(r)
 	d.Approvals = s.approvalSection(r.Context(), st, d.By)
-	if err := pageTemplate.Execute(&body, d); err != nil {
-		s.log.Error("render page", zap.Error(err))
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = body.WriteTo(w) // the client is gone if it fails
+	s.render(w, http.StatusOK, pageTemplate, d)
 }
 
 func (s *server) pageData(st State) pageData {

@@ -83,10 +83,12 @@ type Options struct {
 	// Incidents returns the newest, the last one first.
 	Incidents func(ctx context.Context, limit int) ([]incident.Incident, error)
 
-	// Tokens are who may use what is protected, Hosts the names under which
-	// they may sign in, and Protected what other parts want to have protected.
+	// Hosts are the names under which pages and JSON are answered, besides
+	// localhost and IP addresses.
+	Hosts []string
+
+	// Tokens are who may use what is protected, and Protected what other parts want to have protected.
 	Tokens    []Token
-	Hosts     []string
 	Protected map[string]Protected
 	Now       func() time.Time // of sessions; nil: time.Now
 
@@ -134,12 +136,12 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /"+signInPath, s.access.signIn)
 	mux.HandleFunc("POST /"+signInPath, s.access.signIn)
-	mux.Handle("POST /sign-out", s.access.protect(s.access.signOut))
+	mux.HandleFunc("POST /sign-out", s.access.signOut)
 	s.approvalRoutes(mux)
 	for pattern, handler := range o.Protected {
 		mux.Handle(pattern, s.access.protect(handler))
 	}
-	return secure(mux), nil
+	return secure(s.access.atHome(mux)), nil
 }
 
 // secure sets the headers that every answer carries.
@@ -148,7 +150,9 @@ func secure(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
+		// Under no-referrer browsers would send "Origin: null" with our own forms,
+		// and over plain HTTP nothing else that says whose they are.
+		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)

@@ -61,6 +61,7 @@ func Run(t *testing.T, empty func(testing.TB) store.Options) {
 		{"drafts are kept until their item is queued", draftsAreKept},
 		{"an item is queued once", itemsAreQueuedOnce},
 		{"items come by deadline and are counted by priority", itemsComeByDeadline},
+		{"items come in pages", pagesOfApprovals},
 		{"of many decisions one is taken", oneDecision},
 		{"items are cancelled, expire, and are deleted", itemsEnd},
 		{"a database opened again knows everything", opensAgain},
