@@ -35,11 +35,11 @@ func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
 		if err != nil {
 			return false
 		}
-		began, err := db.LedgerBegan(t.Context())
+		from, err := db.LedgerFrom(t.Context())
 		if err := errors.Join(err, db.Close()); err != nil {
 			t.Fatal(err)
 		}
-		return !began.IsZero()
+		return !from.IsZero()
 	})
 	now := d.Now()
 	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(time.Minute), Reason: "upgrade"}, now)

@@ -50,7 +50,8 @@ type upkeep struct {
 	run      func(context.Context, *store.Reader, maintenance.Window) checkup.List
 	evidence *health.Evidence
 	baseline func() baseline
-	began    time.Time // of this process
+	began    time.Time     // of this process
+	backfill time.Duration // what the ledger has of the time before the installation
 	now      func() time.Time
 	after    func(time.Duration) <-chan time.Time
 	log      *zap.Logger
@@ -211,8 +212,9 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
 		return
 	}
-	if installed, err := db.LedgerBegan(ctx); err != nil || installed.IsZero() || !installed.Before(w.End) {
-		return
+	from, err := db.LedgerFrom(ctx)
+	if err != nil || from.IsZero() || !from.Add(u.backfill).Before(w.End) {
+		return // there was no monitor then
 	}
 	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
 	if err != nil || !mine {
