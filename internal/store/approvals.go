@@ -309,26 +309,30 @@ func (r *Reader) WaitingApprovals(ctx context.Context) (messages map[int64][]int
 	return messages, err
 }
 
-// ApprovedReplies returns Chatwoot's ids of the replies that were sent in a
-// conversation.
-func (r *Reader) ApprovedReplies(ctx context.Context, conversation int64) (ids []int64, err error) {
+// OwnReplies returns the replies of a conversation that were sent, or may have
+// been.
+func (r *Reader) OwnReplies(ctx context.Context, conversation int64) (ours []pipeline.OwnReply, err error) {
 	err = r.do(ctx, opApprovalRead, "read the approved replies of a conversation", func() error {
-		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT reply_message FROM main.approval_queue
-			WHERE conversation = $1 AND reply_message IS NOT NULL`), conversation)
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT message, reply_message, reply, attempted_at FROM main.approval_queue
+			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL AND state IN ('sending', 'unknown'))`), conversation)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var id int64
-			if err := rows.Scan(&id); err != nil {
+			var (
+				o         pipeline.OwnReply
+				id, since sql.Null[int64]
+			)
+			if err := rows.Scan(&o.Message, &id, &o.Text, &since); err != nil {
 				return err
 			}
-			ids = append(ids, id)
+			o.ID, o.Since = id.V, instant(since)
+			ours = append(ours, o)
 		}
 		return rows.Err()
 	})
-	return ids, err
+	return ours, err
 }
 
 // Decided is a decision of a person.

@@ -153,6 +153,7 @@ func itemsComeByDeadline(t *testing.T, o store.Options) {
 func oneDecision(t *testing.T, o store.Options) {
 	s := Open(t, o)
 	put(t, s, Queued(1, 11))
+	ownReplies(t, s)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var winners []string
@@ -187,6 +188,8 @@ func oneDecision(t *testing.T, o store.Options) {
 	if got := item(t, s, 11); !got.AttemptedAt.Equal(Noon.Add(2 * time.Minute)) {
 		t.Errorf("attempted at %v", got.AttemptedAt)
 	}
+	ours := pipeline.OwnReply{Message: 11, Text: got.Reply, Since: Noon.Add(2 * time.Minute)}
+	ownReplies(t, s, ours)
 	sent := pipeline.Outcome{State: pipeline.Sent, Reply: 500}
 	if err := s.FinishReply(t.Context(), 11, sent, Noon.Add(3*time.Minute), nil); err != nil {
 		t.Fatal(err)
@@ -198,9 +201,8 @@ func oneDecision(t *testing.T, o store.Options) {
 	if got.State != pipeline.Sent || got.ReplyID != 500 || !got.SentAt.Equal(Noon.Add(3*time.Minute)) {
 		t.Errorf("what was sent is %+v", got)
 	}
-	if ids, err := s.ApprovedReplies(t.Context(), 1); err != nil || fmt.Sprint(ids) != "[500]" {
-		t.Errorf("approved replies are %v, %v", ids, err)
-	}
+	ours.ID = 500
+	ownReplies(t, s, ours)
 
 	put(t, s, Queued(2, 12))
 	decide := func(at time.Time) bool {
@@ -221,6 +223,14 @@ func oneDecision(t *testing.T, o store.Options) {
 	}
 	if !decide(Noon.Add(80 * time.Hour)) {
 		t.Error("a reply that was certainly not sent cannot be decided again")
+	}
+}
+
+// ownReplies checks those of conversation 1.
+func ownReplies(t *testing.T, s *store.Store, want ...pipeline.OwnReply) {
+	t.Helper()
+	if got, err := s.OwnReplies(t.Context(), 1); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("our replies are %+v, %v; want %+v", got, err, want)
 	}
 }
 
