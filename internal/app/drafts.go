@@ -260,7 +260,9 @@ func (d *drafts) note(ctx context.Context, j queue.Job[pipeline.NoteJob]) error 
 	defer d.expect(made.Conversation, -1)
 	complete := func(ctx context.Context, tx *sql.Tx) error { return queue.CompleteTx(ctx, tx, j) }
 	id, why, err := d.pipeline.Note(ctx, made, pipeline.Intent{
-		Since: posting, Keep: func(ctx context.Context, at time.Time) error { return db.PostingNote(ctx, made.Message, at) },
+		Since: posting, Keep: func(ctx context.Context, was, at time.Time) (bool, error) {
+			return db.PostingNote(ctx, made.Message, was, at)
+		},
 	})
 	switch {
 	case err != nil:
@@ -289,7 +291,9 @@ func (d *drafts) reply(ctx context.Context, j queue.Job[pipeline.ReplyJob]) erro
 		return err
 	}
 	outcome, err := d.pipeline.Reply(ctx, it, pipeline.Intent{
-		Since: it.AttemptedAt, Keep: func(ctx context.Context, at time.Time) error { return db.SendingReply(ctx, it.Message, at) },
+		Since: it.AttemptedAt, Keep: func(ctx context.Context, was, at time.Time) (bool, error) {
+			return db.SendingReply(ctx, it.Message, was, at)
+		},
 	}, j.Last)
 	if err != nil {
 		return judgeStep(err)

@@ -369,10 +369,29 @@ func (p *Pipeline) answers(ctx context.Context, conversation int64, messages []P
 func Mark(message int64) string { return "chatwoot-sla-draft-" + strconv.FormatInt(message, 10) }
 
 // Intent is what is known of an earlier attempt to post, and how to keep what
-// is known of this one. A zero instant is none.
+// is known of this one. A zero instant is none. Keep replaces what was known and
+// reports false, having changed nothing, if something else was.
 type Intent struct {
 	Since time.Time
-	Keep  func(ctx context.Context, at time.Time) error
+	Keep  func(ctx context.Context, was, at time.Time) (kept bool, err error)
+}
+
+// begin keeps that an attempt to post begins, of which there is one at a time:
+// two processes may have the same job in hand when one is taken for dead.
+func (p *Pipeline) begin(ctx context.Context, in Intent, what string) (since time.Time, err error) {
+	since = p.o.Now()
+	kept, err := in.Keep(ctx, in.Since, since)
+	if err == nil && !kept {
+		err = &Wait{Err: fmt.Errorf("another process posts the %s, or it is not wanted any more", what), For: p.o.Settle}
+	}
+	return since, err
+}
+
+// undo keeps that an attempt to post had no effect and never will. If it is not
+// the last one any more, another process has judged it.
+func (in Intent) undo(ctx context.Context, since time.Time) error {
+	_, err := in.Keep(ctx, since, time.Time{})
+	return err
 }
 
 // Note posts the note about a draft unless it is there, and returns its id.
@@ -398,7 +417,8 @@ func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent) (id int64, wh
 	if err := p.settled(in.Since, "note"); err != nil {
 		return 0, "", err
 	}
-	if err := in.Keep(ctx, p.o.Now()); err != nil {
+	since, err := p.begin(ctx, in, "note")
+	if err != nil {
 		return 0, "", err
 	}
 	id, err = p.o.Chat.Note(ctx, d.Conversation, NoteText(d), mark)
@@ -407,7 +427,7 @@ func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent) (id int64, wh
 	}
 	err = fmt.Errorf("post the note: %w", err)
 	if finished(err) {
-		err = errors.Join(err, in.Keep(ctx, time.Time{}))
+		err = errors.Join(err, in.undo(ctx, since))
 	}
 	if isGone(err) {
 		return 0, Gone, nil
@@ -467,8 +487,8 @@ func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, last bool) (Ou
 	if len(answers) > 0 {
 		return Outcome{State: Cancelled, Reason: string(Answered)}, nil
 	}
-	since := p.o.Now()
-	if err := in.Keep(ctx, since); err != nil {
+	since, err := p.begin(ctx, in, "reply")
+	if err != nil {
 		return Outcome{}, err
 	}
 	id, err := p.o.Chat.Reply(ctx, it.Conversation, it.Reply)
@@ -495,7 +515,7 @@ func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, last bool) (Ou
 			return Outcome{State: Sent, Reply: found}, nil
 		}
 	}
-	if kerr := in.Keep(ctx, time.Time{}); kerr != nil {
+	if kerr := in.undo(ctx, since); kerr != nil {
 		return Outcome{}, errors.Join(err, kerr)
 	}
 	return p.unsent(err, last)

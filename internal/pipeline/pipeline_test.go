@@ -127,9 +127,12 @@ func (r *rig) draft(t *testing.T) pipeline.Drafted {
 }
 
 func (r *rig) intent() pipeline.Intent {
-	return pipeline.Intent{Since: r.since, Keep: func(_ context.Context, at time.Time) error {
+	return pipeline.Intent{Since: r.since, Keep: func(_ context.Context, was, at time.Time) (bool, error) {
+		if !r.since.Equal(was) {
+			return false, nil
+		}
 		r.since = at
-		return nil
+		return true, nil
 	}}
 }
 
@@ -283,6 +286,8 @@ func TestANoteIsPostedOnce(t *testing.T) {
 
 func second[A, B any](_ A, _ B, err error) error { return err }
 
+func last[A any](_ A, err error) error { return err }
+
 func approvedItem(r *rig, t *testing.T) pipeline.Item {
 	t.Helper()
 	it := r.Item(r.draft(t), 5)
@@ -337,6 +342,26 @@ func TestAReplyIsSentOnce(t *testing.T) {
 				t.Errorf("the reply is %d", got.Reply)
 			}
 		})
+	}
+}
+
+// Two processes may have the same job in hand, when one is taken for dead.
+func TestOneAttemptAtATime(t *testing.T) {
+	r := newRig(t)
+	d, it := r.draft(t), approvedItem(r, t)
+	stale := r.intent()
+	r.since = noon // another process has begun
+	for what, err := range map[string]error{
+		"a note":  second(r.Note(t.Context(), d, stale)),
+		"a reply": last(r.Reply(t.Context(), it, stale, true)),
+	} {
+		wait, ok := errors.AsType[*pipeline.Wait](err)
+		if !ok || wait.For != 16*time.Second {
+			t.Errorf("%s that another process posts: %v", what, err)
+		}
+	}
+	if len(r.chat.posts) != 1 || !r.since.Equal(noon) {
+		t.Errorf("the conversation is %+v, and on record is %v", r.chat.posts, r.since)
 	}
 }
 

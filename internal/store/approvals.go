@@ -61,12 +61,24 @@ func (r *Reader) Draft(ctx context.Context, message int64) (d pipeline.Drafted, 
 }
 
 // PostingNote keeps since when the note of a draft may have been posted; zero:
-// it was certainly not.
-func (s *Store) PostingNote(ctx context.Context, message int64, since time.Time) error {
-	return s.write(ctx, opApprovalWrite, "keep an attempt to post a note", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.drafts SET posting_at = $1 WHERE message = $2`), micros(since), message)
+// it was certainly not. It was on record as was, or nothing is changed.
+func (s *Store) PostingNote(ctx context.Context, message int64, was, since time.Time) (kept bool, err error) {
+	return s.attempt(ctx, "keep an attempt to post a note", `UPDATE main.drafts SET posting_at = $1
+		WHERE message = $2 AND posting_at IS NOT DISTINCT FROM $3`, message, was, since)
+}
+
+// attempt replaces what is on record of an attempt to post.
+func (s *Store) attempt(ctx context.Context, words, query string, message int64, was, since time.Time) (kept bool, err error) {
+	err = s.write(ctx, opApprovalWrite, words, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, s.sql(query), micros(since), message, micros(was))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		kept = n == 1
 		return err
 	})
+	return kept && err == nil, err
 }
 
 // DropDraft forgets a draft.
@@ -371,12 +383,10 @@ func (s *Store) DecideApproval(ctx context.Context, d Decided, with With) (it pi
 }
 
 // SendingReply keeps since when the reply of an item may have been sent; zero:
-// it was certainly not.
-func (s *Store) SendingReply(ctx context.Context, message int64, since time.Time) error {
-	return s.write(ctx, opApprovalWrite, "keep an attempt to send a reply", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue SET attempted_at = $1 WHERE message = $2 AND state = 'sending'`), micros(since), message)
-		return err
-	})
+// it was certainly not. It was on record as was, or nothing is changed.
+func (s *Store) SendingReply(ctx context.Context, message int64, was, since time.Time) (kept bool, err error) {
+	return s.attempt(ctx, "keep an attempt to send a reply", `UPDATE main.approval_queue SET attempted_at = $1
+		WHERE message = $2 AND state = 'sending' AND attempted_at IS NOT DISTINCT FROM $3`, message, was, since)
 }
 
 // FinishReply keeps what became of the reply of an item.
