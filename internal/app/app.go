@@ -216,7 +216,7 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		evidence: a.evidence,
 		baseline: func() baseline { return list.current(a.chatwootVersion()) },
 		began:    o.Now(),
-		backfill: cfg.LedgerBackfill,
+		backfill: a.cfg.LedgerBackfill,
 		now:      o.Now,
 		after:    o.After,
 		log:      a.log.Named("maintenance"),

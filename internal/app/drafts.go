@@ -108,7 +108,7 @@ func newDrafts(cfg config.Config, o Options, b *books, m *monitor.Monitor, clien
 	d.metrics = pipeline.NewMetrics(reg, d.pending)
 	d.pipeline, err = pipeline.New(pipeline.Options{
 		Chat: &chat{client: client}, Knowledge: knowledge, Drafter: agent,
-		Standing: d.standing, TTL: cfg.ApprovalTTL, Now: m.ServerNow,
+		Standing: d.standing, Ours: d.ours, TTL: cfg.ApprovalTTL, Now: m.ServerNow,
 	})
 	return d, err
 }
@@ -162,6 +162,15 @@ func (d *drafts) standing(j pipeline.DraftJob) pipeline.Standing {
 		st.UrgentAt = start
 	}
 	return st
+}
+
+// ours returns the approved replies of a conversation.
+func (d *drafts) ours(ctx context.Context, conversation int64) ([]pipeline.OwnReply, error) {
+	db, err := d.books.store()
+	if err != nil {
+		return nil, err
+	}
+	return db.OwnReplies(ctx, conversation)
 }
 
 // jobs returns what a delivery asks of the pipeline.
@@ -245,18 +254,16 @@ func (d *drafts) note(ctx context.Context, j queue.Job[pipeline.NoteJob]) error 
 	if err != nil || !found { // not found: purged
 		return err
 	}
-	ours, err := db.ApprovedReplies(ctx, made.Conversation)
-	if err != nil {
-		return err
-	}
 	// A row that is read from here on may tell of an answer that came too late
 	// to be seen below.
 	d.expect(made.Conversation, 1)
 	defer d.expect(made.Conversation, -1)
 	complete := func(ctx context.Context, tx *sql.Tx) error { return queue.CompleteTx(ctx, tx, j) }
 	id, why, err := d.pipeline.Note(ctx, made, pipeline.Intent{
-		Since: posting, Keep: func(ctx context.Context, at time.Time) error { return db.PostingNote(ctx, made.Message, at) },
-	}, ours)
+		Since: posting, Keep: func(ctx context.Context, was, at time.Time) (bool, error) {
+			return db.PostingNote(ctx, made.Message, was, at)
+		},
+	})
 	switch {
 	case err != nil:
 		return judgeStep(err)
@@ -283,13 +290,11 @@ func (d *drafts) reply(ctx context.Context, j queue.Job[pipeline.ReplyJob]) erro
 	if err != nil || !found || it.State != pipeline.Sending {
 		return err
 	}
-	ours, err := db.ApprovedReplies(ctx, it.Conversation)
-	if err != nil {
-		return err
-	}
 	outcome, err := d.pipeline.Reply(ctx, it, pipeline.Intent{
-		Since: it.AttemptedAt, Keep: func(ctx context.Context, at time.Time) error { return db.SendingReply(ctx, it.Message, at) },
-	}, ours, j.Last)
+		Since: it.AttemptedAt, Keep: func(ctx context.Context, was, at time.Time) (bool, error) {
+			return db.SendingReply(ctx, it.Message, was, at)
+		},
+	}, j.Last)
 	if err != nil {
 		return judgeStep(err)
 	}
@@ -564,12 +569,9 @@ func (d *drafts) overtakenIn(ctx context.Context, db *store.Store, conversation 
 	}
 	why := pipeline.Resolved
 	if row.open {
-		ours, err := db.ApprovedReplies(ctx, conversation)
-		if err != nil {
-			return err
-		}
+		var err error
 		why = pipeline.Answered
-		messages, err = d.pipeline.Overtaken(ctx, conversation, messages, ours)
+		messages, err = d.pipeline.Overtaken(ctx, conversation, messages)
 		if err != nil {
 			return fmt.Errorf("conversation %d: %w", conversation, err)
 		}

@@ -142,6 +142,24 @@ func TestApprovedReplyThatCannotBeSentIsShown(t *testing.T) {
 	}
 }
 
+// The reply to an older message is no answer to a newer one whose draft takes
+// its time.
+func TestANewerMessageKeepsItsDraftWhenAnOlderOneIsAnswered(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	conversation := opens(d, question)
+	first := d.Item(conversation)
+	d.Assist.RetryAfter("1")
+	served := d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultThrottle})
+	d.Sim.CustomerWrites(time.Now(), conversation, "Also, can I get an invoice?")
+	apptest.Until(t, "the second draft is asked for", func() bool { return len(d.Assist.Received(chatwootsim.AgentPath)) > 1 })
+	if status, answer := d.Decide(first.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	d.ItemIn(conversation, "sent")
+	served()
+	apptest.Until(t, "an item of the second message", func() bool { return len(d.Approvals(conversation)) == 2 })
+}
+
 func TestWhatRefusesADecision(t *testing.T) {
 	d := apptest.StartDrafting(t)
 	it := d.Item(opens(d, question))

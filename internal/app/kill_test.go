@@ -92,7 +92,8 @@ func (p *process) kill() {
 type trap struct {
 	next   http.Handler
 	match  func(r *http.Request, body []byte) bool
-	after  bool // when it was served, and the answer is not on its way yet
+	after  bool                // when it was served, and the answer is not on its way yet
+	served func(*http.Request) // told of the others; may be nil
 	armed  atomic.Bool
 	struck chan struct{} // closed when it strikes
 	dead   chan struct{} // closed when the daemon is dead
@@ -106,6 +107,9 @@ func (s *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
 	if !s.match(r, body.Bytes()) || !s.armed.CompareAndSwap(true, false) {
 		s.next.ServeHTTP(w, r)
+		if s.served != nil {
+			s.served(r)
+		}
 		return
 	}
 	if s.after {
@@ -115,14 +119,45 @@ func (s *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	<-s.dead
 }
 
+// set serves a Chatwoot and the services of drafts through the trap, and returns
+// the Chatwoot and the environment of a daemon that uses them.
+func (s *trap) set(t *testing.T) (sim *chatwootsim.Server, address string, environ []string) {
+	t.Helper()
+	sim = chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true})
+	t.Cleanup(sim.Close)
+	world := http.NewServeMux()
+	world.Handle("/", sim)
+	world.Handle(chatwootsim.KnowledgePath, &chatwootsim.Assist{})
+	world.Handle(chatwootsim.AgentPath, &chatwootsim.Assist{})
+	s.next, s.struck, s.dead = world, make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	return sim, server.URL, append(apptest.DraftSettings(server.URL),
+		"CHATWOOT_BASE_URL="+server.URL, "CHATWOOT_TOKEN="+apptest.Token, fmt.Sprint("CHATWOOT_ACCOUNT_ID=", chatwootsim.DemoAccountID),
+		"LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "ARTIFACTS_DIR="+t.TempDir(), "DATA_DIR="+t.TempDir(), "POLL_INTERVAL=1h",
+	)
+}
+
+// strikes waits until the trap does.
+func (s *trap) strikes(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.struck:
+	case <-time.After(time.Minute):
+		t.Fatal("the step does not come")
+	}
+}
+
+// posts matches requests that post a note or a reply.
+func posts(private bool) func(*http.Request, []byte) bool {
+	return func(r *http.Request, body []byte) bool {
+		return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages") && bytes.Contains(body, []byte(`"private":true`)) == private
+	}
+}
+
 // A daemon that is killed at any step loses no message, posts no note twice and
 // sends no reply twice.
 func TestKilledAtEveryStep(t *testing.T) {
-	posts := func(private bool) func(*http.Request, []byte) bool {
-		return func(r *http.Request, body []byte) bool {
-			return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/messages") && bytes.Contains(body, []byte(`"private":true`)) == private
-		}
-	}
 	at := func(path string) func(*http.Request, []byte) bool {
 		return func(r *http.Request, _ []byte) bool { return r.URL.Path == path }
 	}
@@ -157,23 +192,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 			}
 			t.Run(engine+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
-				sim := chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true})
-				defer sim.Close()
-				world := http.NewServeMux()
-				world.Handle("/", sim)
-				world.Handle(chatwootsim.KnowledgePath, &chatwootsim.Assist{})
-				world.Handle(chatwootsim.AgentPath, &chatwootsim.Assist{})
-				mine := &trap{next: world, match: tt.match, after: tt.after, struck: make(chan struct{}), dead: make(chan struct{})}
-				server := httptest.NewServer(mine)
-				defer server.Close()
-				environ := append(apptest.DraftSettings(server.URL),
-					"CHATWOOT_BASE_URL="+server.URL, "CHATWOOT_TOKEN="+apptest.Token, fmt.Sprint("CHATWOOT_ACCOUNT_ID=", chatwootsim.DemoAccountID),
-					"LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "ARTIFACTS_DIR="+t.TempDir(), "DATA_DIR="+t.TempDir(), "POLL_INTERVAL=1h",
-				)
+				mine := &trap{match: tt.match, after: tt.after}
+				sim, address, environ := mine.set(t)
 				if engine == "Postgres" {
 					environ = append(environ, "DATABASE_URL="+pgtest.Database(t))
 				}
-				client := apptest.Client(t, server.URL)
+				client := apptest.Client(t, address)
 				p := startProcess(t, environ)
 				defer func() { p.kill() }()
 				sim.Subscribe(chatwootsim.Webhook{URL: p.hooks, Secret: apptest.WebhookSecret})
@@ -192,11 +216,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 						t.Fatalf("%d %s", status, answer)
 					}
 				}
-				select {
-				case <-mine.struck:
-				case <-time.After(time.Minute):
-					t.Fatal("the step does not come")
-				}
+				mine.strikes(t)
 				p.kill()
 				close(mine.dead)
 
@@ -218,5 +238,67 @@ func TestKilledAtEveryStep(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Chatwoot has a reply, and takes its time to say so: what else waits in the
+// conversation is neither cancelled nor held up.
+func TestAReplyThatIsNotConfirmedYetAnswersOneMessage(t *testing.T) {
+	looked := make(chan struct{}, 100)
+	mine := &trap{match: posts(false), after: true, served: func(r *http.Request) {
+		if r.Method == http.MethodGet && r.URL.Query().Has("after") {
+			looked <- struct{}{}
+		}
+	}}
+	sim, address, environ := mine.set(t)
+	p := startProcess(t, append(environ, "POLL_INTERVAL=5s"))
+	defer func() { p.kill() }()
+	sim.Subscribe(chatwootsim.Webhook{URL: p.hooks, Secret: apptest.WebhookSecret})
+	conversation := sim.CustomerOpens(time.Now(), sim.Inboxes()[0], question)
+	sim.CustomerWrites(time.Now(), conversation, "Also, can I get an invoice?")
+	items := func(state string) (found []apptest.Approval) {
+		for _, it := range apptest.Approvals(t, p.page, conversation) {
+			if it.State == state {
+				found = append(found, it)
+			}
+		}
+		return found
+	}
+	approve := func(it apptest.Approval) {
+		t.Helper()
+		path := fmt.Sprint(p.page, "/api/v1/approvals/", it.ID)
+		if status, answer := apptest.Ask(t, http.MethodPost, path, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusOK {
+			t.Fatalf("%d %s", status, answer)
+		}
+	}
+	apptest.Until(t, "two items", func() bool { return len(items("pending")) == 2 })
+	pending := items("pending")
+
+	mine.armed.Store(true)
+	approve(pending[0])
+	mine.strikes(t)
+	for len(looked) > 0 {
+		<-looked
+	}
+	select { // the daemon sees that the conversation has changed
+	case <-looked:
+	case <-time.After(time.Minute):
+		t.Fatal("nobody looks for an answer")
+	}
+	approve(pending[1])
+	apptest.Until(t, "the other reply is sent", func() bool { return len(items("sent")) > 0 })
+	if len(items("sending")) != 1 || len(items("cancelled")) > 0 {
+		t.Errorf("the items are %+v", apptest.Approvals(t, p.page, conversation))
+	}
+	close(mine.dead)
+	apptest.Until(t, "both replies are sent", func() bool { return len(items("sent")) == 2 })
+	replies := 0
+	for _, m := range apptest.Messages(t, apptest.Client(t, address), conversation) {
+		if m.Human() {
+			replies++
+		}
+	}
+	if replies != 2 {
+		t.Errorf("%d replies were sent, want 2", replies)
 	}
 }

@@ -181,6 +181,22 @@ type Standing struct {
 	Level    sla.Level
 }
 
+// OwnReply is a reply that was approved, and that Chatwoot has or may have.
+type OwnReply struct {
+	Message int64 // of the customer, that it answers
+	ID      int64 // Chatwoot's; 0: it is not known whether Chatwoot has it
+	Text    string
+	Since   time.Time // when it was first tried to send it
+}
+
+// is reports whether a message is the reply. Me is who sends replies.
+func (o OwnReply) is(m Post, me int64) bool {
+	if o.ID != 0 {
+		return m.ID == o.ID
+	}
+	return m.Sender == me && m.At.After(o.Since.Add(-clockSlack)) && plain(m.Text) == plain(o.Text)
+}
+
 // Options configures New. All fields but Settle are required.
 type Options struct {
 	Chat      Chat
@@ -189,6 +205,10 @@ type Options struct {
 
 	// Standing tells how the customer stands who wrote a message.
 	Standing func(DraftJob) Standing
+
+	// Ours returns the replies of a conversation that were approved, and sent or
+	// perhaps sent. One is among them before Chatwoot is asked to send it.
+	Ours func(ctx context.Context, conversation int64) ([]OwnReply, error)
 
 	TTL time.Duration    // for which an item waits for a decision
 	Now func() time.Time // Chatwoot's clock
@@ -203,8 +223,8 @@ type Pipeline struct{ o Options }
 
 // New returns a Pipeline.
 func New(o Options) (*Pipeline, error) {
-	if o.Chat == nil || o.Knowledge == nil || o.Drafter == nil || o.Standing == nil || o.Now == nil || o.TTL <= 0 {
-		return nil, errors.New("pipeline: chat, knowledge, drafter, standing, clock and a time to live are required")
+	if o.Chat == nil || o.Knowledge == nil || o.Drafter == nil || o.Standing == nil || o.Ours == nil || o.Now == nil || o.TTL <= 0 {
+		return nil, errors.New("pipeline: chat, knowledge, drafter, standing, own replies, clock and a time to live are required")
 	}
 	if o.Settle == 0 {
 		o.Settle = 16 * time.Second
@@ -258,10 +278,14 @@ func (p *Pipeline) Draft(ctx context.Context, j DraftJob, last bool) (Drafted, S
 		return Drafted{}, "", fmt.Errorf("read the conversation: %w", err)
 	}
 	i := slices.IndexFunc(thread, func(m Post) bool { return m.ID == j.Message })
-	switch {
-	case i < 0:
+	if i < 0 {
 		return Drafted{}, Gone, nil
-	case slices.ContainsFunc(thread[i+1:], answers(nil)):
+	}
+	answers, err := p.answers(ctx, j.Conversation, thread[i+1:])
+	if err != nil {
+		return Drafted{}, "", err
+	}
+	if len(answers) > 0 {
 		return Drafted{}, Answered, nil
 	}
 	standing := p.o.Standing(j)
@@ -314,25 +338,64 @@ func history(before []Post) []Turn {
 	return turns[max(0, len(turns)-historyLength):]
 }
 
-// answers returns whether a message is a person's answer; ours are the replies
-// that were approved, which answer another message.
-func answers(ours []int64) func(Post) bool {
-	return func(m Post) bool { return m.By == Agent && !m.Private && !slices.Contains(ours, m.ID) }
+// answers returns those messages that are a person's answers. Replies that were
+// approved are not: they answer one message, and not the others. They are asked
+// for when the messages have been read, so that none of ours is taken for a
+// person's because it was sent in between.
+func (p *Pipeline) answers(ctx context.Context, conversation int64, messages []Post) ([]Post, error) {
+	var found []Post
+	for _, m := range messages {
+		if m.By == Agent && !m.Private {
+			found = append(found, m)
+		}
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	ours, err := p.o.Ours(ctx, conversation)
+	if err != nil || len(ours) == 0 {
+		return found, err
+	}
+	me, err := p.o.Chat.Me(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for an answer: %w", err)
+	}
+	return slices.DeleteFunc(found, func(m Post) bool {
+		return slices.ContainsFunc(ours, func(o OwnReply) bool { return o.is(m, me) })
+	}), nil
 }
 
 // Mark is the mark of the note about a customer's message.
 func Mark(message int64) string { return "chatwoot-sla-draft-" + strconv.FormatInt(message, 10) }
 
 // Intent is what is known of an earlier attempt to post, and how to keep what
-// is known of this one. A zero instant is none.
+// is known of this one. A zero instant is none. Keep replaces what was known and
+// reports false, having changed nothing, if something else was.
 type Intent struct {
 	Since time.Time
-	Keep  func(ctx context.Context, at time.Time) error
+	Keep  func(ctx context.Context, was, at time.Time) (kept bool, err error)
+}
+
+// begin keeps that an attempt to post begins, of which there is one at a time:
+// two processes may have the same job in hand when one is taken for dead.
+func (p *Pipeline) begin(ctx context.Context, in Intent, what string) (since time.Time, err error) {
+	since = p.o.Now()
+	kept, err := in.Keep(ctx, in.Since, since)
+	if err == nil && !kept {
+		err = &Wait{Err: fmt.Errorf("another process posts the %s, or it is not wanted any more", what), For: p.o.Settle}
+	}
+	return since, err
+}
+
+// undo keeps that an attempt to post had no effect and never will. If it is not
+// the last one any more, another process has judged it.
+func (in Intent) undo(ctx context.Context, since time.Time) error {
+	_, err := in.Keep(ctx, since, time.Time{})
+	return err
 }
 
 // Note posts the note about a draft unless it is there, and returns its id.
-// Ours are the replies of the conversation that were approved.
-func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent, ours []int64) (id int64, why Skipped, err error) {
+func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent) (id int64, why Skipped, err error) {
 	after, err := p.o.Chat.After(ctx, d.Conversation, d.Message)
 	if err != nil {
 		if isGone(err) {
@@ -344,13 +407,18 @@ func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent, ours []int64)
 	if i := slices.IndexFunc(after, func(m Post) bool { return m.Mark == mark }); i >= 0 {
 		return after[i].ID, "", nil
 	}
-	if slices.ContainsFunc(after, answers(ours)) {
+	answers, err := p.answers(ctx, d.Conversation, after)
+	if err != nil {
+		return 0, "", err
+	}
+	if len(answers) > 0 {
 		return 0, Answered, nil
 	}
 	if err := p.settled(in.Since, "note"); err != nil {
 		return 0, "", err
 	}
-	if err := in.Keep(ctx, p.o.Now()); err != nil {
+	since, err := p.begin(ctx, in, "note")
+	if err != nil {
 		return 0, "", err
 	}
 	id, err = p.o.Chat.Note(ctx, d.Conversation, NoteText(d), mark)
@@ -359,7 +427,7 @@ func (p *Pipeline) Note(ctx context.Context, d Drafted, in Intent, ours []int64)
 	}
 	err = fmt.Errorf("post the note: %w", err)
 	if finished(err) {
-		err = errors.Join(err, in.Keep(ctx, time.Time{}))
+		err = errors.Join(err, in.undo(ctx, since))
 	}
 	if isGone(err) {
 		return 0, Gone, nil
@@ -393,15 +461,14 @@ type Outcome struct {
 	Reason string
 }
 
-// Reply sends the reply of an item that is Sending, at most once. Ours are the
-// replies of the conversation that were approved.
-func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, ours []int64, last bool) (Outcome, error) {
+// Reply sends the reply of an item that is Sending, at most once.
+func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, last bool) (Outcome, error) {
 	after, err := p.o.Chat.After(ctx, it.Conversation, it.Message)
 	if err != nil {
 		return p.unsent(fmt.Errorf("look for the reply: %w", err), last && in.Since.IsZero())
 	}
 	if !in.Since.IsZero() {
-		id, err := p.sent(ctx, after, it, in.Since, ours)
+		id, err := p.sent(ctx, after, it, in.Since)
 		switch {
 		case err != nil:
 			return Outcome{}, err
@@ -413,11 +480,15 @@ func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, ours []int64, 
 		}
 		return Outcome{State: Unknown, Reason: "an attempt to send it broke off, and it is not in the conversation; look there, and send it by hand if it did not reach the customer"}, nil
 	}
-	if slices.ContainsFunc(after, answers(ours)) {
+	answers, err := p.answers(ctx, it.Conversation, after)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if len(answers) > 0 {
 		return Outcome{State: Cancelled, Reason: string(Answered)}, nil
 	}
-	since := p.o.Now()
-	if err := in.Keep(ctx, since); err != nil {
+	since, err := p.begin(ctx, in, "reply")
+	if err != nil {
 		return Outcome{}, err
 	}
 	id, err := p.o.Chat.Reply(ctx, it.Conversation, it.Reply)
@@ -436,7 +507,7 @@ func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, ours []int64, 
 		if lerr != nil {
 			return Outcome{}, &Wait{Err: errors.Join(err, lerr), For: p.o.Settle}
 		}
-		found, lerr := p.sent(ctx, after, it, since, ours)
+		found, lerr := p.sent(ctx, after, it, since)
 		switch {
 		case lerr != nil:
 			return Outcome{}, &Wait{Err: errors.Join(err, lerr), For: p.o.Settle}
@@ -444,7 +515,7 @@ func (p *Pipeline) Reply(ctx context.Context, it Item, in Intent, ours []int64, 
 			return Outcome{State: Sent, Reply: found}, nil
 		}
 	}
-	if kerr := in.Keep(ctx, time.Time{}); kerr != nil {
+	if kerr := in.undo(ctx, since); kerr != nil {
 		return Outcome{}, errors.Join(err, kerr)
 	}
 	return p.unsent(err, last)
@@ -462,15 +533,20 @@ func (p *Pipeline) unsent(err error, last bool) (Outcome, error) {
 const clockSlack = time.Minute
 
 // sent looks for the reply of an item among the messages after it; 0: it is not
-// there.
-func (p *Pipeline) sent(ctx context.Context, after []Post, it Item, since time.Time, ours []int64) (int64, error) {
+// there. Two items may be answered in the same words.
+func (p *Pipeline) sent(ctx context.Context, after []Post, it Item, since time.Time) (int64, error) {
 	me, err := p.o.Chat.Me(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look for the reply: %w", err)
 	}
+	ours, err := p.o.Ours(ctx, it.Conversation)
+	if err != nil {
+		return 0, err
+	}
+	own := OwnReply{Text: it.Reply, Since: since}
 	for _, m := range after {
-		if m.Sender == me && !m.Private && m.By == Agent && !slices.Contains(ours, m.ID) &&
-			m.At.After(since.Add(-clockSlack)) && plain(m.Text) == plain(it.Reply) {
+		others := func(o OwnReply) bool { return o.Message != it.Message && o.ID == m.ID }
+		if m.By == Agent && !m.Private && own.is(m, me) && !slices.ContainsFunc(ours, others) {
 			return m.ID, nil
 		}
 	}
@@ -488,7 +564,7 @@ func plain(text string) string {
 
 // Overtaken returns which of the items that wait in a conversation a person has
 // answered. Messages are those of the items.
-func (p *Pipeline) Overtaken(ctx context.Context, conversation int64, messages, ours []int64) ([]int64, error) {
+func (p *Pipeline) Overtaken(ctx context.Context, conversation int64, messages []int64) ([]int64, error) {
 	after, err := p.o.Chat.After(ctx, conversation, slices.Min(messages))
 	if err != nil {
 		if isGone(err) {
@@ -496,11 +572,13 @@ func (p *Pipeline) Overtaken(ctx context.Context, conversation int64, messages, 
 		}
 		return nil, fmt.Errorf("look for an answer: %w", err)
 	}
+	answers, err := p.answers(ctx, conversation, after)
+	if err != nil {
+		return nil, err
+	}
 	var newest int64
-	for _, m := range after {
-		if answers(ours)(m) {
-			newest = max(newest, m.ID)
-		}
+	for _, m := range answers {
+		newest = max(newest, m.ID)
 	}
 	return slices.DeleteFunc(slices.Clone(messages), func(id int64) bool { return id > newest }), nil
 }

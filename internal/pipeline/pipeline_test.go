@@ -93,6 +93,7 @@ type rig struct {
 	s     *services
 	now   time.Time
 	since time.Time // the attempt that is on record
+	ours  []pipeline.OwnReply
 	level sla.Level
 }
 
@@ -103,6 +104,7 @@ func newRig(t *testing.T) *rig {
 	var err error
 	r.Pipeline, err = pipeline.New(pipeline.Options{
 		Chat: r.chat, Knowledge: r.s, Drafter: r.s, TTL: time.Hour, Now: func() time.Time { return r.now }, Settle: 16 * time.Second,
+		Ours: func(context.Context, int64) ([]pipeline.OwnReply, error) { return r.ours, nil },
 		Standing: func(pipeline.DraftJob) pipeline.Standing {
 			return pipeline.Standing{Contact: "Ana", Inbox: 5, Deadline: noon.Add(30 * time.Minute), UrgentAt: noon.Add(25 * time.Minute), Level: r.level}
 		},
@@ -125,9 +127,12 @@ func (r *rig) draft(t *testing.T) pipeline.Drafted {
 }
 
 func (r *rig) intent() pipeline.Intent {
-	return pipeline.Intent{Since: r.since, Keep: func(_ context.Context, at time.Time) error {
+	return pipeline.Intent{Since: r.since, Keep: func(_ context.Context, was, at time.Time) (bool, error) {
+		if !r.since.Equal(was) {
+			return false, nil
+		}
 		r.since = at
-		return nil
+		return true, nil
 	}}
 }
 
@@ -241,7 +246,7 @@ func TestANoteIsPostedOnce(t *testing.T) {
 	r := newRig(t)
 	d := r.draft(t)
 	for range 3 {
-		id, why, err := r.Note(t.Context(), d, r.intent(), nil)
+		id, why, err := r.Note(t.Context(), d, r.intent())
 		if err != nil || why != "" || id != 12 {
 			t.Fatalf("note %d, %q, %v", id, why, err)
 		}
@@ -252,33 +257,36 @@ func TestANoteIsPostedOnce(t *testing.T) {
 
 	r = newRig(t)
 	r.chat.fail = answer{}
-	if _, _, err := r.Note(t.Context(), d, r.intent(), nil); err == nil || r.since.IsZero() {
+	if _, _, err := r.Note(t.Context(), d, r.intent()); err == nil || r.since.IsZero() {
 		t.Errorf("an attempt whose end is not known: %v, on record since %v", err, r.since)
 	}
-	wait, ok := errors.AsType[*pipeline.Wait](second(r.Note(t.Context(), d, r.intent(), nil)))
+	wait, ok := errors.AsType[*pipeline.Wait](second(r.Note(t.Context(), d, r.intent())))
 	if !ok || wait.For != 16*time.Second {
 		t.Errorf("the next attempt does not wait: %v", wait)
 	}
 	r.now = r.now.Add(16 * time.Second)
-	if id, _, err := r.Note(t.Context(), d, r.intent(), nil); err != nil || id != 12 {
+	if id, _, err := r.Note(t.Context(), d, r.intent()); err != nil || id != 12 {
 		t.Errorf("after the wait: note %d, %v", id, err)
 	}
 
 	r = newRig(t)
 	r.chat.fail = answer{finished: true}
-	if _, _, err := r.Note(t.Context(), d, r.intent(), nil); err == nil || !r.since.IsZero() {
+	if _, _, err := r.Note(t.Context(), d, r.intent()); err == nil || !r.since.IsZero() {
 		t.Errorf("an attempt that Chatwoot has refused: %v, on record since %v", err, r.since)
 	}
 	r.chat.posts = append(r.chat.posts, pipeline.Post{ID: 12, By: pipeline.Agent, Text: "It left today."})
-	if _, why, err := r.Note(t.Context(), d, r.intent(), nil); why != pipeline.Answered || err != nil {
+	if _, why, err := r.Note(t.Context(), d, r.intent()); why != pipeline.Answered || err != nil {
 		t.Errorf("an answer came first: %q, %v", why, err)
 	}
-	if _, why, err := r.Note(t.Context(), d, r.intent(), []int64{12}); why != "" || err != nil {
+	r.ours = []pipeline.OwnReply{{Message: 10, ID: 12}}
+	if _, why, err := r.Note(t.Context(), d, r.intent()); why != "" || err != nil {
 		t.Errorf("the approved answer to another message: %q, %v", why, err)
 	}
 }
 
 func second[A, B any](_ A, _ B, err error) error { return err }
+
+func last[A any](_ A, err error) error { return err }
 
 func approvedItem(r *rig, t *testing.T) pipeline.Item {
 	t.Helper()
@@ -311,18 +319,18 @@ func TestAReplyIsSentOnce(t *testing.T) {
 			r := newRig(t)
 			it := approvedItem(r, t)
 			r.chat.fail, r.chat.keeps = tt.fail, tt.keeps
-			got, err := r.Reply(t.Context(), it, r.intent(), nil, tt.last)
+			got, err := r.Reply(t.Context(), it, r.intent(), tt.last)
 			if got.State != tt.want || (err != nil) != (tt.want == "") {
 				t.Fatalf("the outcome is %+v, %v; want %q", got, err, tt.want)
 			}
 			if tt.later != "" {
 				if !r.since.IsZero() && !tt.keeps {
-					if _, err := r.Reply(t.Context(), it, r.intent(), nil, tt.last); second(0, 0, err) == nil {
+					if _, err := r.Reply(t.Context(), it, r.intent(), tt.last); second(0, 0, err) == nil {
 						t.Error("it is looked for, and given up, while it may still come")
 					}
 				}
 				r.now = r.now.Add(time.Minute)
-				got, err = r.Reply(t.Context(), it, r.intent(), nil, false)
+				got, err = r.Reply(t.Context(), it, r.intent(), false)
 				if got.State != tt.later || err != nil {
 					t.Fatalf("later the outcome is %+v, %v; want %q", got, err, tt.later)
 				}
@@ -337,6 +345,26 @@ func TestAReplyIsSentOnce(t *testing.T) {
 	}
 }
 
+// Two processes may have the same job in hand, when one is taken for dead.
+func TestOneAttemptAtATime(t *testing.T) {
+	r := newRig(t)
+	d, it := r.draft(t), approvedItem(r, t)
+	stale := r.intent()
+	r.since = noon // another process has begun
+	for what, err := range map[string]error{
+		"a note":  second(r.Note(t.Context(), d, stale)),
+		"a reply": last(r.Reply(t.Context(), it, stale, true)),
+	} {
+		wait, ok := errors.AsType[*pipeline.Wait](err)
+		if !ok || wait.For != 16*time.Second {
+			t.Errorf("%s that another process posts: %v", what, err)
+		}
+	}
+	if len(r.chat.posts) != 1 || !r.since.Equal(noon) {
+		t.Errorf("the conversation is %+v, and on record is %v", r.chat.posts, r.since)
+	}
+}
+
 // Two items of a conversation may be answered in the same words.
 func TestAReplyIsNotTakenForAnother(t *testing.T) {
 	r := newRig(t)
@@ -344,9 +372,11 @@ func TestAReplyIsNotTakenForAnother(t *testing.T) {
 	r.chat.posts = append(r.chat.posts, pipeline.Post{ID: 12, At: noon, By: pipeline.Agent, Sender: me, Text: it.Reply})
 	r.since = noon
 	r.now = noon.Add(time.Minute)
-	if got, err := r.Reply(t.Context(), it, r.intent(), []int64{12}, false); err != nil || got.State != pipeline.Unknown {
+	r.ours = []pipeline.OwnReply{{Message: 10, ID: 12, Text: it.Reply}}
+	if got, err := r.Reply(t.Context(), it, r.intent(), false); err != nil || got.State != pipeline.Unknown {
 		t.Errorf("the reply to another message: %+v, %v", got, err)
 	}
+	r.ours = []pipeline.OwnReply{{Message: it.Message, Text: it.Reply, Since: r.since}}
 	for name, change := range map[string]func(*pipeline.Post){
 		"somebody else's":  func(p *pipeline.Post) { p.Sender = me + 1 },
 		"in other words":   func(p *pipeline.Post) { p.Text = "It left yesterday." },
@@ -355,12 +385,12 @@ func TestAReplyIsNotTakenForAnother(t *testing.T) {
 	} {
 		p := r.chat.posts[1]
 		change(&r.chat.posts[1])
-		if got, err := r.Reply(t.Context(), it, r.intent(), nil, false); err != nil || got.State != pipeline.Unknown {
+		if got, err := r.Reply(t.Context(), it, r.intent(), false); err != nil || got.State != pipeline.Unknown {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 		r.chat.posts[1] = p
 	}
-	if got, err := r.Reply(t.Context(), it, r.intent(), nil, false); err != nil || got.State != pipeline.Sent || got.Reply != 12 {
+	if got, err := r.Reply(t.Context(), it, r.intent(), false); err != nil || got.State != pipeline.Sent || got.Reply != 12 {
 		t.Errorf("its own: %+v, %v", got, err)
 	}
 }
@@ -372,14 +402,61 @@ func TestOvertaken(t *testing.T) {
 		pipeline.Post{ID: 12, By: pipeline.Customer, Text: "?"}, pipeline.Post{ID: 13, By: pipeline.Agent, Private: true},
 		pipeline.Post{ID: 14, By: pipeline.Agent, Text: "ours"}, pipeline.Post{ID: 15, By: pipeline.Bot}, pipeline.Post{ID: 16, By: pipeline.Customer},
 	)
-	for _, tt := range []struct {
-		ours []int64
-		want string
-	}{{[]int64{14}, "[]"}, {nil, "[11 12]"}} {
-		got, err := r.Overtaken(t.Context(), 1, []int64{11, 12, 16}, tt.ours)
-		if fmt.Sprint(got) != tt.want || err != nil {
-			t.Errorf("with %v of ours: %v, %v; want %s", tt.ours, got, err, tt.want)
+	for want, ours := range map[string][]pipeline.OwnReply{"[]": {{ID: 14}}, "[11 12]": nil} {
+		r.ours = ours
+		got, err := r.Overtaken(t.Context(), 1, []int64{11, 12, 16})
+		if fmt.Sprint(got) != want || err != nil {
+			t.Errorf("with %v of ours: %v, %v; want %s", ours, got, err, want)
 		}
+	}
+}
+
+// Chatwoot may have an approved reply, and tell of it, before it is known that
+// it was sent: whatever else waits in the conversation still needs an answer.
+func TestAReplyOnItsWayIsNoPersonsAnswer(t *testing.T) {
+	const text = "It left today."
+	ours := pipeline.Post{ID: 13, At: noon, By: pipeline.Agent, Sender: me, Text: text + "\n"}
+	colleague := ours
+	colleague.Sender++
+	other := ours
+	other.Text = "It left yesterday."
+	for _, tt := range []struct {
+		name     string
+		post     pipeline.Post
+		id       int64 // on record
+		answered bool
+	}{
+		{"the reply", ours, 0, false},
+		{"the reply, on record", other, 13, false},
+		{"the same from a colleague", colleague, 0, true},
+		{"other words", other, 0, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			d := r.draft(t)
+			r.chat.posts = append(r.chat.posts, pipeline.Post{ID: 12, At: noon, By: pipeline.Customer, Text: "Hello?"}, tt.post)
+			r.ours = []pipeline.OwnReply{{Message: 12, ID: tt.id, Text: text, Since: noon}}
+
+			if _, why, err := r.Draft(t.Context(), job, false); (why == pipeline.Answered) != tt.answered || err != nil {
+				t.Errorf("the draft is skipped as %q, %v", why, err)
+			}
+			if _, why, err := r.Note(t.Context(), d, r.intent()); (why == pipeline.Answered) != tt.answered || err != nil {
+				t.Errorf("the note is skipped as %q, %v", why, err)
+			}
+			if over, err := r.Overtaken(t.Context(), 1, []int64{11}); (len(over) > 0) != tt.answered || err != nil {
+				t.Errorf("overtaken are %v, %v", over, err)
+			}
+			r.since = time.Time{}
+			it := r.Item(d, 5)
+			it.State, it.Reply = pipeline.Sending, "Tomorrow."
+			want := pipeline.Sent
+			if tt.answered {
+				want = pipeline.Cancelled
+			}
+			if got, err := r.Reply(t.Context(), it, r.intent(), false); got.State != want || err != nil {
+				t.Errorf("the other reply: %+v, %v; want %s", got, err, want)
+			}
+		})
 	}
 }
 

@@ -61,12 +61,24 @@ func (r *Reader) Draft(ctx context.Context, message int64) (d pipeline.Drafted, 
 }
 
 // PostingNote keeps since when the note of a draft may have been posted; zero:
-// it was certainly not.
-func (s *Store) PostingNote(ctx context.Context, message int64, since time.Time) error {
-	return s.write(ctx, opApprovalWrite, "keep an attempt to post a note", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.drafts SET posting_at = $1 WHERE message = $2`), micros(since), message)
+// it was certainly not. It was on record as was, or nothing is changed.
+func (s *Store) PostingNote(ctx context.Context, message int64, was, since time.Time) (kept bool, err error) {
+	return s.attempt(ctx, "keep an attempt to post a note", `UPDATE main.drafts SET posting_at = $1
+		WHERE message = $2 AND posting_at IS NOT DISTINCT FROM $3`, message, was, since)
+}
+
+// attempt replaces what is on record of an attempt to post.
+func (s *Store) attempt(ctx context.Context, words, query string, message int64, was, since time.Time) (kept bool, err error) {
+	err = s.write(ctx, opApprovalWrite, words, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, s.sql(query), micros(since), message, micros(was))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		kept = n == 1
 		return err
 	})
+	return kept && err == nil, err
 }
 
 // DropDraft forgets a draft.
@@ -309,26 +321,30 @@ func (r *Reader) WaitingApprovals(ctx context.Context) (messages map[int64][]int
 	return messages, err
 }
 
-// ApprovedReplies returns Chatwoot's ids of the replies that were sent in a
-// conversation.
-func (r *Reader) ApprovedReplies(ctx context.Context, conversation int64) (ids []int64, err error) {
+// OwnReplies returns the replies of a conversation that were sent, or may have
+// been.
+func (r *Reader) OwnReplies(ctx context.Context, conversation int64) (ours []pipeline.OwnReply, err error) {
 	err = r.do(ctx, opApprovalRead, "read the approved replies of a conversation", func() error {
-		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT reply_message FROM main.approval_queue
-			WHERE conversation = $1 AND reply_message IS NOT NULL`), conversation)
+		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT message, reply_message, reply, attempted_at FROM main.approval_queue
+			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL AND state IN ('sending', 'unknown'))`), conversation)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var id int64
-			if err := rows.Scan(&id); err != nil {
+			var (
+				o         pipeline.OwnReply
+				id, since sql.Null[int64]
+			)
+			if err := rows.Scan(&o.Message, &id, &o.Text, &since); err != nil {
 				return err
 			}
-			ids = append(ids, id)
+			o.ID, o.Since = id.V, instant(since)
+			ours = append(ours, o)
 		}
 		return rows.Err()
 	})
-	return ids, err
+	return ours, err
 }
 
 // Decided is a decision of a person.
@@ -367,12 +383,10 @@ func (s *Store) DecideApproval(ctx context.Context, d Decided, with With) (it pi
 }
 
 // SendingReply keeps since when the reply of an item may have been sent; zero:
-// it was certainly not.
-func (s *Store) SendingReply(ctx context.Context, message int64, since time.Time) error {
-	return s.write(ctx, opApprovalWrite, "keep an attempt to send a reply", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue SET attempted_at = $1 WHERE message = $2 AND state = 'sending'`), micros(since), message)
-		return err
-	})
+// it was certainly not. It was on record as was, or nothing is changed.
+func (s *Store) SendingReply(ctx context.Context, message int64, was, since time.Time) (kept bool, err error) {
+	return s.attempt(ctx, "keep an attempt to send a reply", `UPDATE main.approval_queue SET attempted_at = $1
+		WHERE message = $2 AND state = 'sending' AND attempted_at IS NOT DISTINCT FROM $3`, message, was, since)
 }
 
 // FinishReply keeps what became of the reply of an item.

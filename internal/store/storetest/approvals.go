@@ -61,9 +61,7 @@ func draftsAreKept(t *testing.T, o store.Options) {
 	if err := s.SaveDraft(t.Context(), Drafted(1, 11), Noon, nil); err != nil {
 		t.Fatalf("the same again: %v", err)
 	}
-	if err := s.PostingNote(t.Context(), 11, Noon); err != nil {
-		t.Fatal(err)
-	}
+	oneAttempt(t, s.PostingNote, 11)
 	got, posting, found, err := s.Draft(t.Context(), 11)
 	if err != nil || !found || !posting.Equal(Noon) {
 		t.Fatalf("found %v, posting %v, %v", found, posting, err)
@@ -72,8 +70,8 @@ func draftsAreKept(t *testing.T, o store.Options) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if err := s.PostingNote(t.Context(), 11, time.Time{}); err != nil {
-		t.Fatal(err)
+	if kept, err := s.PostingNote(t.Context(), 11, Noon, time.Time{}); err != nil || !kept {
+		t.Fatal(kept, err)
 	}
 	if _, posting, _, err := s.Draft(t.Context(), 11); err != nil || !posting.IsZero() {
 		t.Errorf("posting %v, %v; want never", posting, err)
@@ -153,6 +151,7 @@ func itemsComeByDeadline(t *testing.T, o store.Options) {
 func oneDecision(t *testing.T, o store.Options) {
 	s := Open(t, o)
 	put(t, s, Queued(1, 11))
+	ownReplies(t, s)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var winners []string
@@ -181,12 +180,12 @@ func oneDecision(t *testing.T, o store.Options) {
 		t.Errorf("an item that is not there: %+v, %v, %v", it, taken, err)
 	}
 
-	if err := s.SendingReply(t.Context(), 11, Noon.Add(2*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	if got := item(t, s, 11); !got.AttemptedAt.Equal(Noon.Add(2 * time.Minute)) {
+	oneAttempt(t, s.SendingReply, 11)
+	if got := item(t, s, 11); !got.AttemptedAt.Equal(Noon) {
 		t.Errorf("attempted at %v", got.AttemptedAt)
 	}
+	ours := pipeline.OwnReply{Message: 11, Text: got.Reply, Since: Noon}
+	ownReplies(t, s, ours)
 	sent := pipeline.Outcome{State: pipeline.Sent, Reply: 500}
 	if err := s.FinishReply(t.Context(), 11, sent, Noon.Add(3*time.Minute), nil); err != nil {
 		t.Fatal(err)
@@ -198,8 +197,10 @@ func oneDecision(t *testing.T, o store.Options) {
 	if got.State != pipeline.Sent || got.ReplyID != 500 || !got.SentAt.Equal(Noon.Add(3*time.Minute)) {
 		t.Errorf("what was sent is %+v", got)
 	}
-	if ids, err := s.ApprovedReplies(t.Context(), 1); err != nil || fmt.Sprint(ids) != "[500]" {
-		t.Errorf("approved replies are %v, %v", ids, err)
+	ours.ID = 500
+	ownReplies(t, s, ours)
+	if kept, err := s.SendingReply(t.Context(), 11, Noon, Noon.Add(time.Hour)); err != nil || kept {
+		t.Errorf("an attempt at what was sent: kept %v, %v", kept, err)
 	}
 
 	put(t, s, Queued(2, 12))
@@ -221,6 +222,39 @@ func oneDecision(t *testing.T, o store.Options) {
 	}
 	if !decide(Noon.Add(80 * time.Hour)) {
 		t.Error("a reply that was certainly not sent cannot be decided again")
+	}
+}
+
+// oneAttempt checks that of several attempts to post one begins, and that it
+// takes over from another only who knows of that. In the end one has begun at
+// Noon.
+func oneAttempt(t *testing.T, keep func(context.Context, int64, time.Time, time.Time) (bool, error), message int64) {
+	t.Helper()
+	for _, tt := range []struct {
+		message int64
+		was, at time.Time
+		kept    bool
+	}{
+		{message, Noon, Noon.Add(time.Second), false},
+		{message, time.Time{}, Noon.Add(time.Second), true},
+		{message, time.Time{}, Noon, false},
+		{message, Noon, time.Time{}, false},
+		{message, Noon.Add(time.Second), time.Time{}, true},
+		{message, time.Time{}, Noon.Add(time.Minute), true},
+		{message, Noon.Add(time.Minute), Noon, true},
+		{99, time.Time{}, Noon, false},
+	} {
+		if kept, err := keep(t.Context(), tt.message, tt.was, tt.at); err != nil || kept != tt.kept {
+			t.Errorf("message %d, from %v to %v: kept %v, %v; want %v", tt.message, tt.was, tt.at, kept, err, tt.kept)
+		}
+	}
+}
+
+// ownReplies checks those of conversation 1.
+func ownReplies(t *testing.T, s *store.Store, want ...pipeline.OwnReply) {
+	t.Helper()
+	if got, err := s.OwnReplies(t.Context(), 1); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("our replies are %+v, %v; want %+v", got, err, want)
 	}
 }
 
