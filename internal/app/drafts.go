@@ -194,7 +194,10 @@ func (d *drafts) handle(h *queue.Handlers) []queue.Stage {
 // judgeStep says what an error of a step means to its job.
 func judgeStep(err error) error {
 	if wait, ok := errors.AsType[*pipeline.Wait](err); ok {
-		return queue.RetryAfter(err, wait.For)
+		if wait.Service {
+			return queue.RetryAfter(err, wait.For)
+		}
+		return queue.Later(err, wait.For)
 	}
 	if _, ok := errors.AsType[*pipeline.Unavailable](err); ok {
 		return queue.Down(err)

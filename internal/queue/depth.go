@@ -17,8 +17,8 @@ const countInterval = 5 * time.Second
 // State is how a job stands.
 type State string
 
-// The states. A job that waits behind an open circuit is a retry, whether it
-// was tried or not.
+// The states. A job that waits for its service is a retry, whether it was tried
+// or not.
 const (
 	Ready      State = "ready"
 	Retry      State = "retry" // waits after a failure, or for its service
@@ -126,7 +126,7 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 		if s == nil {
 			continue // of a stage that is not configured any more
 		}
-		c := &d.Counts[place[name][stateOf(rivertype.JobState(state), later, s.open() && !q.paused.Load())]]
+		c := &d.Counts[place[name][stateOf(rivertype.JobState(state), later, q.waits(s))]]
 		c.Jobs += n
 		if at := time.UnixMilli(ms); c.Oldest.IsZero() || at.Before(c.Oldest) {
 			c.Oldest = at
@@ -135,16 +135,20 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 	return d, rows.Err()
 }
 
+// waits reports whether the jobs of a stage wait for its service. While jobs
+// are held back, that is what they wait for.
+func (q *Queue) waits(s *stage) bool { return !q.paused.Load() && s.waits(time.Now()) }
+
 // stateOf tells how a job stands in our words. Later is whether it is due in
-// the future, open whether its stage waits for its service.
-func stateOf(state rivertype.JobState, later, open bool) State {
+// the future, waits whether its stage waits for its service.
+func stateOf(state rivertype.JobState, later, waits bool) State {
 	switch state {
 	case rivertype.JobStateRunning:
 		return Running
 	case rivertype.JobStateCancelled, rivertype.JobStateDiscarded:
 		return DeadLetter
 	case rivertype.JobStateAvailable:
-		if !later && !open {
+		if !later && !waits {
 			return Ready
 		}
 	case rivertype.JobStateCompleted, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateScheduled:
