@@ -16,14 +16,14 @@ import (
 )
 
 type queueCommand struct {
-	List  queueList  `cmd:"" help:"List the jobs that wait, run or were given up."`
+	List  queueList  `cmd:"" help:"List the jobs that wait or run, or those that were given up."`
 	Show  queueShow  `cmd:"" help:"Show one job and all that went wrong."`
 	Retry queueRetry `cmd:"" help:"Give dead letters all of their attempts again."`
 	Purge queuePurge `cmd:"" help:"Forget dead letters for good."`
 }
 
 type queueList struct {
-	Dead   bool   `help:"Dead letters only."`
+	Dead   bool   `help:"Dead letters instead: the jobs that were given up."`
 	Stage  string `help:"Only those of a stage, such as forward."`
 	Limit  int    `default:"100" help:"How many at most, up to 1000."`
 	Output string `enum:"table,json" default:"table" help:"table or json."`
@@ -35,25 +35,53 @@ func (c queueList) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if err := app.CheckStage(c.Stage); err != nil {
+		return err
+	}
+	selected := queue.Selection{Dead: c.Dead, Stage: c.Stage}
 	return app.ReadQueue(p.ctx, loaded.Config, func(o *queue.Office) error {
-		jobs, err := o.List(p.ctx, queue.Selection{Dead: c.Dead, Stage: c.Stage}, c.Limit)
+		jobs, err := o.List(p.ctx, selected, c.Limit)
 		if err != nil {
 			return err
 		}
-		if c.Output == "json" {
-			return printJSON(p.stdout, jobs)
+		total, err := o.Count(p.ctx, selected)
+		if err != nil {
+			return err
 		}
-		if len(jobs) == 0 {
-			fmt.Fprintln(p.stdout, map[bool]string{true: "There are no dead letters.", false: "Nothing waits."}[c.Dead])
+		hints := p.stdout
+		if c.Output == "json" {
+			if err := printJSON(p.stdout, jobs); err != nil {
+				return err
+			}
+			hints = p.stderr
+		} else if err := c.table(p.stdout, jobs); err != nil {
+			return err
+		}
+		if len(jobs) < total {
+			fmt.Fprintf(hints, "These are the oldest %d of %d.\n", len(jobs), total)
+		}
+		if c.Dead {
 			return nil
 		}
-		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tSTAGE\tSTATE\tSINCE\tFAILURES\tLAST ERROR")
-		for _, j := range jobs {
-			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", j.ID, j.Stage, stateWords(j), j.CreatedAt.Format(time.DateTime), j.Failures, cmp.Or(j.Error, "-"))
+		dead, err := o.Count(p.ctx, queue.Selection{Dead: true, Stage: c.Stage})
+		if dead > 0 {
+			fmt.Fprintf(hints, "Jobs that were given up are not listed; there are %d: chatwoot-sla queue list --dead\n", dead)
 		}
-		return w.Flush()
+		return err
 	})
+}
+
+func (c queueList) table(to io.Writer, jobs []queue.Letter) error {
+	if len(jobs) == 0 {
+		fmt.Fprintln(to, map[bool]string{true: "There are no dead letters.", false: "Nothing waits."}[c.Dead])
+		return nil
+	}
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSTAGE\tSTATE\tSINCE\tFAILURES\tLAST ERROR")
+	for _, j := range jobs {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", j.ID, j.Stage, stateWords(j), j.CreatedAt.Format(time.DateTime), j.Failures, cmp.Or(j.Error, "-"))
+	}
+	return w.Flush()
 }
 
 // stateWords names the reason of a dead letter with its state.
@@ -91,11 +119,17 @@ func (c queueShow) Run(p *process) error {
 		if !j.EndedAt.IsZero() {
 			fmt.Fprintf(p.stdout, "  ended     %s\n", j.EndedAt.Format(time.RFC3339))
 		}
-		for i, f := range j.Failed {
-			fmt.Fprintf(p.stdout, "  failure %d %s\n", i+1, f.At.Format(time.RFC3339))
+		failure := func(what string, f queue.Failure) {
+			fmt.Fprintf(p.stdout, "  %-9s %s\n", what, f.At.Format(time.RFC3339))
 			for line := range strings.Lines(f.Error) {
 				fmt.Fprintf(p.stdout, "            %s\n", strings.TrimRight(line, "\n"))
 			}
+		}
+		for i, f := range j.Failed {
+			failure(fmt.Sprintf("failure %d", i+1), f)
+		}
+		if j.PutOff.Error != "" {
+			failure("put off", j.PutOff) // at no cost, for its service
 		}
 		if j.State == queue.DeadLetter {
 			fmt.Fprintf(p.stdout, "When the cause is put right: chatwoot-sla queue retry %d\n", j.ID)
@@ -117,6 +151,9 @@ func (c deadLetters) change(p *process, done string, change func(context.Context
 	}
 	loaded, err := p.load()
 	if err != nil {
+		return err
+	}
+	if err := app.CheckStage(c.Stage); err != nil {
 		return err
 	}
 	return app.ChangeQueue(p.ctx, loaded.Config, func(o *queue.Office) error {

@@ -67,7 +67,15 @@ func TestQueueBesideTheDaemon(t *testing.T) {
 		}
 	}
 	id := strconv.FormatInt(jobs[0].ID, 10)
-	list := cli(0, "list")
+	if text := cli(0, "list"); !strings.HasPrefix(text, "Nothing waits.\n") || !strings.Contains(text, "there are 1: chatwoot-sla queue list --dead") {
+		t.Errorf("a list of dead letters alone reads %q", text)
+	}
+	for _, args := range [][]string{{"list", "--stage", "froward"}, {"retry", "--stage", "froward"}} {
+		if text := cli(1, args...); !strings.Contains(text, `there is no stage "froward"; the stages are settle, forward,`) {
+			t.Errorf("%v says %q", args, text)
+		}
+	}
+	list := cli(0, "list", "--dead")
 	for _, word := range []string{id, "forward", "dead (failed)", "5", "forward to WEBHOOK_FORWARD_URL: HTTP 404"} {
 		if !strings.Contains(list, word) {
 			t.Errorf("the list lacks %q:\n%s", word, list)

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,6 +53,14 @@ type queueCount struct {
 	Oldest time.Time   `json:"oldest,omitzero"`
 }
 
+// queueService is a queue.Service as JSON.
+type queueService struct {
+	Stage     string         `json:"stage"`
+	DownSince time.Time      `json:"down_since,omitzero"`
+	RestsTill time.Time      `json:"rests_till,omitzero"`
+	LastError *queue.Failure `json:"last_error,omitempty"`
+}
+
 // queueChange says which dead letters are meant. All of them must be asked for.
 type queueChange struct {
 	IDs   []int64 `json:"ids"`
@@ -75,12 +85,32 @@ func (w *webhooks) protected() map[string]web.Protected {
 	}
 }
 
-func (w *webhooks) office() (*queue.Office, error) {
+// reading and changing return an Office. On SQLite nothing is written through
+// the connection that writes while a long list is read through it.
+
+func (w *webhooks) reading() (*queue.Office, error) {
 	db, err := w.books.store()
 	if err != nil {
 		return nil, err
 	}
-	return queue.NewOffice(queueEngine(w.cfg), db.Writer())
+	return w.queue.Office(db.Database())
+}
+
+func (w *webhooks) changing() (*queue.Office, error) {
+	db, err := w.books.store()
+	if err != nil {
+		return nil, err
+	}
+	return w.queue.Office(db.Writer())
+}
+
+// CheckStage returns an error for what is not the name of a stage. Empty is
+// any.
+func CheckStage(name string) error {
+	if name == "" || slices.Contains(stages, name) {
+		return nil
+	}
+	return fmt.Errorf("there is no stage %q; the stages are %s", name, strings.Join(stages, ", "))
 }
 
 func (w *webhooks) listQueue(rw http.ResponseWriter, r *http.Request, _ string) {
@@ -94,26 +124,43 @@ func (w *webhooks) listQueue(rw http.ResponseWriter, r *http.Request, _ string) 
 		}
 		most = n
 	}
-	office, err := w.office()
+	if err := CheckStage(s.Stage); err != nil {
+		web.WriteProblem(rw, http.StatusBadRequest, err.Error())
+		return
+	}
+	office, err := w.reading()
 	var jobs []queue.Letter
 	if err == nil {
 		jobs, err = office.List(r.Context(), s, most)
+	}
+	total := 0
+	if err == nil {
+		total, err = office.Count(r.Context(), s)
 	}
 	if err != nil {
 		web.WriteProblem(rw, http.StatusServiceUnavailable, err.Error())
 		return
 	}
 	doc := struct {
-		At     time.Time      `json:"at,omitzero"` // of the counts
-		Paused bool           `json:"paused"`
-		Counts []queueCount   `json:"counts"`
-		Jobs   []queue.Letter `json:"jobs"`
-	}{Paused: w.queue.Paused(), Counts: []queueCount{}, Jobs: jobs}
+		At       time.Time      `json:"at,omitzero"` // of the counts
+		Paused   bool           `json:"paused"`
+		Counts   []queueCount   `json:"counts"`
+		Services []queueService `json:"services"`
+		Total    int            `json:"total"` // selected
+		Jobs     []queue.Letter `json:"jobs"`  // the oldest of them
+	}{Paused: w.queue.Paused(), Counts: []queueCount{}, Total: total, Jobs: jobs}
 	if d, ok := w.queue.Depth(); ok {
 		doc.At = d.At.UTC()
 		for _, c := range d.Counts {
 			doc.Counts = append(doc.Counts, queueCount{c.Stage, c.State, c.Jobs, c.Oldest})
 		}
+	}
+	for _, s := range w.queue.Services() {
+		v := queueService{Stage: s.Stage, DownSince: s.DownSince.UTC(), RestsTill: s.RestsTill.UTC()}
+		if s.Last.Error != "" {
+			v.LastError = &s.Last
+		}
+		doc.Services = append(doc.Services, v)
 	}
 	web.WriteJSON(rw, http.StatusOK, doc)
 }
@@ -124,7 +171,7 @@ func (w *webhooks) showJob(rw http.ResponseWriter, r *http.Request, _ string) {
 		web.WriteProblem(rw, http.StatusBadRequest, "the id of a job is a number")
 		return
 	}
-	office, err := w.office()
+	office, err := w.reading()
 	var job queue.Letter
 	if err == nil {
 		job, err = office.Show(r.Context(), id)
@@ -155,7 +202,11 @@ func (w *webhooks) changeQueue(done string, change func(context.Context, *queue.
 			web.WriteProblem(rw, http.StatusBadRequest, `say which dead letters: {"ids":[1,2]}, {"stage":"forward"} or {"all":true}`)
 			return
 		}
-		office, err := w.office()
+		if err := CheckStage(c.Stage); err != nil {
+			web.WriteProblem(rw, http.StatusBadRequest, err.Error())
+			return
+		}
+		office, err := w.changing()
 		n := 0
 		if err == nil {
 			n, err = change(r.Context(), office, queue.Selection{IDs: c.IDs, Stage: c.Stage})

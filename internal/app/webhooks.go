@@ -28,6 +28,9 @@ const (
 	stageForward = "forward" // WEBHOOK_FORWARD_URL
 )
 
+// stages are all that there are, also those that are off.
+var stages = []string{stageSettle, stageForward, stageDraft, stageNote, stageReply}
+
 const (
 	// A stage fetches ten times a second as many jobs as it has workers, so
 	// these also bound how many a second can be done. Chatwoot is spared by the

@@ -215,6 +215,8 @@ func TestTheQueueOverHTTP(t *testing.T) {
 			Error                string
 			Failures             int
 		}
+		Total    int
+		Services []struct{ Stage string }
 	}
 	dead := func() bool {
 		code, text := ask("GET", "/api/v1/queue?dead=true", "")
@@ -234,6 +236,15 @@ func TestTheQueueOverHTTP(t *testing.T) {
 	job := list.Jobs[0]
 	if job.Stage != "forward" || job.State != "dead" || job.Reason != "failed" || job.Failures != 5 || !strings.Contains(job.Error, "HTTP 422") {
 		t.Errorf("the dead letter is %+v", job)
+	}
+	if list.Total != 1 || len(list.Services) != 2 {
+		t.Errorf("%d are selected, the services are %v", list.Total, list.Services)
+	}
+	if code, text := ask("GET", "/api/v1/queue", ""); code != 200 || !strings.Contains(text, `"jobs": []`) {
+		t.Errorf("what waits: %d %s", code, text)
+	}
+	if code, text := ask("GET", "/api/v1/queue?stage=froward", ""); code != 400 || !strings.Contains(text, "settle, forward") {
+		t.Errorf("a stage that is not there: %d %s", code, text)
 	}
 	if len(list.Counts) != 8 {
 		t.Errorf("the counts are %+v", list.Counts)
