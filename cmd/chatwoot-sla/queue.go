@@ -19,7 +19,7 @@ type queueCommand struct {
 	List  queueList  `cmd:"" help:"List the jobs that wait or run, or those that were given up."`
 	Show  queueShow  `cmd:"" help:"Show one job and all that went wrong."`
 	Retry queueRetry `cmd:"" help:"Give dead letters all of their attempts again."`
-	Purge queuePurge `cmd:"" help:"Forget dead letters for good."`
+	Purge queuePurge `cmd:"" help:"Forget dead letters, or all jobs of a stage that is off, for good."`
 }
 
 type queueList struct {
@@ -63,9 +63,18 @@ func (c queueList) Run(p *process) error {
 		if c.Dead {
 			return nil
 		}
+		for _, stage := range app.StagesOff(loaded.Config) {
+			n, err := o.Count(p.ctx, queue.Selection{Stage: stage})
+			if err != nil {
+				return err
+			}
+			if n > 0 && (c.Stage == "" || c.Stage == stage) {
+				fmt.Fprintf(hints, "The stage %s is off. Jobs that wait until it is on: %d. To forget them: chatwoot-sla queue purge --waiting --stage %s\n", stage, n, stage)
+			}
+		}
 		dead, err := o.Count(p.ctx, queue.Selection{Dead: true, Stage: c.Stage})
 		if dead > 0 {
-			fmt.Fprintf(hints, "Jobs that were given up are not listed; there are %d: chatwoot-sla queue list --dead\n", dead)
+			fmt.Fprintf(hints, "Dead letters, which are not listed here: %d. To see them: chatwoot-sla queue list --dead\n", dead)
 		}
 		return err
 	})
@@ -138,16 +147,16 @@ func (c queueShow) Run(p *process) error {
 	})
 }
 
-// deadLetters says which dead letters are meant. All of them must be asked for.
-type deadLetters struct {
+// chosenJobs says which jobs are meant. All of them must be asked for.
+type chosenJobs struct {
 	IDs   []int64 `arg:"" optional:"" name:"id" help:"As queue list --dead prints them."`
 	Stage string  `help:"Those of a stage."`
 	All   bool    `help:"All of them."`
 }
 
-func (c deadLetters) change(p *process, done string, change func(context.Context, *queue.Office, queue.Selection) (int, error)) error {
+func (c chosenJobs) change(p *process, done string, change func(context.Context, *queue.Office, queue.Selection) (int, error)) error {
 	if len(c.IDs) == 0 && c.Stage == "" && !c.All {
-		return errors.New("say which dead letters: ids as queue list --dead prints them, --stage NAME, or --all")
+		return errors.New("say which jobs: ids as queue list --dead prints them, --stage NAME, or --all")
 	}
 	loaded, err := p.load()
 	if err != nil {
@@ -162,14 +171,14 @@ func (c deadLetters) change(p *process, done string, change func(context.Context
 			return err
 		}
 		if n == 0 && len(c.IDs) > 0 {
-			return errors.New("none of these is a dead letter; see queue list --dead")
+			return fmt.Errorf("none of these can be %s; queue list --dead has the dead letters", done)
 		}
 		fmt.Fprintf(p.stdout, "%d %s\n", n, done)
 		return nil
 	})
 }
 
-type queueRetry struct{ deadLetters }
+type queueRetry struct{ chosenJobs }
 
 // Run gives dead letters their attempts again. A daemon that runs takes them up
 // at once.
@@ -177,11 +186,17 @@ func (c queueRetry) Run(p *process) error {
 	return c.change(p, "retried", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) { return o.Retry(ctx, s) })
 }
 
-type queuePurge struct{ deadLetters }
+type queuePurge struct {
+	chosenJobs
 
-// Run forgets dead letters.
+	Waiting bool `help:"Also jobs that wait, which are then never done."`
+}
+
+// Run forgets jobs.
 func (c queuePurge) Run(p *process) error {
-	return c.change(p, "purged", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) { return o.Purge(ctx, s) })
+	return c.change(p, "purged", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) {
+		return app.PurgeJobs(ctx, o, s, c.Waiting)
+	})
 }
 
 func printJSON(w io.Writer, doc any) error {

@@ -61,11 +61,12 @@ type queueService struct {
 	LastError *queue.Failure `json:"last_error,omitempty"`
 }
 
-// queueChange says which dead letters are meant. All of them must be asked for.
+// queueChange says which jobs are meant. All of them must be asked for.
 type queueChange struct {
-	IDs   []int64 `json:"ids"`
-	Stage string  `json:"stage"`
-	All   bool    `json:"all"`
+	IDs     []int64 `json:"ids"`
+	Stage   string  `json:"stage"`
+	All     bool    `json:"all"`
+	Waiting bool    `json:"waiting"` // with purge: also those that wait
 }
 
 // mostListed is how many jobs the API lists unless it is told.
@@ -76,12 +77,10 @@ func (w *webhooks) protected() map[string]web.Protected {
 	return map[string]web.Protected{
 		"GET /api/v1/queue":      w.listQueue,
 		"GET /api/v1/queue/{id}": w.showJob,
-		"POST /api/v1/queue/retry": w.changeQueue("retried", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) {
+		"POST /api/v1/queue/retry": w.changeQueue("retried", func(ctx context.Context, o *queue.Office, s queue.Selection, _ bool) (int, error) {
 			return o.Retry(ctx, s)
 		}),
-		"POST /api/v1/queue/purge": w.changeQueue("purged", func(ctx context.Context, o *queue.Office, s queue.Selection) (int, error) {
-			return o.Purge(ctx, s)
-		}),
+		"POST /api/v1/queue/purge": w.changeQueue("purged", PurgeJobs),
 	}
 }
 
@@ -107,10 +106,21 @@ func (w *webhooks) changing() (*queue.Office, error) {
 // CheckStage returns an error for what is not the name of a stage. Empty is
 // any.
 func CheckStage(name string) error {
-	if name == "" || slices.Contains(stages, name) {
+	if name == "" || slices.Contains(stageNames, name) {
 		return nil
 	}
-	return fmt.Errorf("there is no stage %q; the stages are %s", name, strings.Join(stages, ", "))
+	return fmt.Errorf("there is no stage %q; the stages are %s", name, strings.Join(stageNames, ", "))
+}
+
+// StagesOff returns the stages whose jobs nobody works.
+func StagesOff(cfg config.Config) (off []string) {
+	if cfg.WebhookForwardURL == "" {
+		off = append(off, stageForward)
+	}
+	if cfg.LlamaIndexURL == "" || cfg.AgentSDKURL == "" {
+		off = append(off, stageDraft, stageNote, stageReply)
+	}
+	return off
 }
 
 func (w *webhooks) listQueue(rw http.ResponseWriter, r *http.Request, _ string) {
@@ -146,11 +156,12 @@ func (w *webhooks) listQueue(rw http.ResponseWriter, r *http.Request, _ string) 
 		Paused   bool           `json:"paused"`
 		Counts   []queueCount   `json:"counts"`
 		Services []queueService `json:"services"`
-		Total    int            `json:"total"` // selected
-		Jobs     []queue.Letter `json:"jobs"`  // the oldest of them
+		Off      map[string]int `json:"off,omitempty"` // jobs that wait for stages that are off
+		Total    int            `json:"total"`         // selected
+		Jobs     []queue.Letter `json:"jobs"`          // the oldest of them
 	}{Paused: w.queue.Paused(), Counts: []queueCount{}, Total: total, Jobs: jobs}
 	if d, ok := w.queue.Depth(); ok {
-		doc.At = d.At.UTC()
+		doc.At, doc.Off = d.At.UTC(), d.Off
 		for _, c := range d.Counts {
 			doc.Counts = append(doc.Counts, queueCount{c.Stage, c.State, c.Jobs, c.Oldest})
 		}
@@ -186,9 +197,19 @@ func (w *webhooks) showJob(rw http.ResponseWriter, r *http.Request, _ string) {
 	}
 }
 
-// changeQueue answers with how many dead letters were changed. Done is the word
-// for it.
-func (w *webhooks) changeQueue(done string, change func(context.Context, *queue.Office, queue.Selection) (int, error)) web.Protected {
+// PurgeJobs forgets the selected dead letters, and the jobs that wait if those
+// are meant, too.
+func PurgeJobs(ctx context.Context, o *queue.Office, s queue.Selection, waiting bool) (int, error) {
+	n, err := o.Purge(ctx, s)
+	if err != nil || !waiting {
+		return n, err
+	}
+	more, err := o.PurgeWaiting(ctx, s)
+	return n + more, err
+}
+
+// changeQueue answers with how many jobs were changed. Done is the word for it.
+func (w *webhooks) changeQueue(done string, change func(ctx context.Context, o *queue.Office, s queue.Selection, waiting bool) (int, error)) web.Protected {
 	return func(rw http.ResponseWriter, r *http.Request, by string) {
 		var c queueChange
 		body := http.MaxBytesReader(rw, r.Body, 1<<20)
@@ -209,13 +230,13 @@ func (w *webhooks) changeQueue(done string, change func(context.Context, *queue.
 		office, err := w.changing()
 		n := 0
 		if err == nil {
-			n, err = change(r.Context(), office, queue.Selection{IDs: c.IDs, Stage: c.Stage})
+			n, err = change(r.Context(), office, queue.Selection{IDs: c.IDs, Stage: c.Stage}, c.Waiting)
 		}
 		if err != nil {
 			web.WriteProblem(rw, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		w.log.Info("dead letters were "+done, zap.String("by", by), zap.Int("jobs", n))
+		w.log.Info("jobs were "+done, zap.String("by", by), zap.Int("jobs", n))
 		web.WriteJSON(rw, http.StatusOK, map[string]int{done: n})
 	}
 }

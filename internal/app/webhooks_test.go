@@ -1,7 +1,10 @@
 package app_test
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +18,9 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
@@ -281,6 +287,69 @@ func TestTheQueueOverHTTP(t *testing.T) {
 	defer req.Body.Close()
 	if req.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a stranger gets %d", req.StatusCode)
+	}
+}
+
+// leftover is a job as the daemon has it, of a stage that it may not have now.
+type leftover struct {
+	Key  string `json:"key"`
+	Body string `json:"body"`
+}
+
+func (leftover) Kind() string { return "forward" }
+
+// changeBooks changes the database of a daemon that is stopped.
+func changeBooks(t *testing.T, d *apptest.Daemon, change func(*sql.DB) error) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{DataDir: d.Config.DataDir, Account: store.Account{Host: d.Config.BaseURL.Host, ID: d.Config.AccountID}})
+	if err == nil {
+		err = errors.Join(change(db.Writer()), db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was to be done when more was switched on is known, and can be forgotten;
+// what only the database is needed for is done.
+func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
+	const token = "EXAMPLE-api-token-of-somebody"
+	d := listening(t, "API_TOKENS=morgan:"+token)
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	handlers := queue.NewHandlers()
+	queue.Handle(handlers, "forward", func(context.Context, queue.Job[leftover]) error { return nil })
+	queue.Handle(handlers, "settle", func(context.Context, queue.Job[pipeline.CancelJob]) error { return nil })
+	q, err := queue.New(queue.Options{Handlers: handlers, Stages: []queue.Stage{{Name: "forward", Workers: 1}, {Name: "settle", Workers: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeBooks(t, d, func(db *sql.DB) error {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(q.InsertTx(t.Context(), tx, leftover{}, leftover{}, pipeline.CancelJob{Conversation: 1, At: time.Now()}), tx.Commit())
+	})
+
+	d = d.Again()
+	d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="done",stage="settle"\} 1`)
+	eventually(t, "it is logged", func() bool { return strings.Contains(d.Log.String(), `jobs wait for a stage that is off`) })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.URL+"/api/v1/queue/purge", strings.NewReader(`{"stage":"forward","waiting":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), `"purged": 2`) {
+		t.Errorf("purged: %d %s, %v", resp.StatusCode, text, err)
 	}
 }
 

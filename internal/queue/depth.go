@@ -42,6 +42,8 @@ type Count struct {
 type Depth struct {
 	At     time.Time
 	Counts []Count // of every stage and state
+
+	Off map[string]int // jobs that wait and are worked by nobody, by the name of their stage
 }
 
 // Sum adds up the jobs of a state.
@@ -68,7 +70,7 @@ func (q *Queue) Depth() (Depth, bool) {
 func (q *Queue) count(ctx context.Context, db *sql.DB) {
 	tick := time.NewTicker(countInterval)
 	defer tick.Stop()
-	failing := false
+	failing, told := false, map[string]bool{}
 	for {
 		d, err := q.countOnce(ctx, db)
 		switch {
@@ -77,6 +79,13 @@ func (q *Queue) count(ctx context.Context, db *sql.DB) {
 		case err == nil:
 			q.depth.Store(&d)
 			failing = false
+			for name, n := range d.Off {
+				if !told[name] {
+					q.log.Warn("jobs wait for a stage that is off; chatwoot-sla queue purge --waiting --stage forgets them",
+						zap.String("stage", name), zap.Int("jobs", n))
+					told[name] = true
+				}
+			}
 		case !failing:
 			q.log.Warn("jobs cannot be counted; the last count stands", zap.Error(err))
 			failing = true
@@ -103,7 +112,7 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 		return Depth{}, fmt.Errorf("count jobs: %w", err)
 	}
 	defer rows.Close()
-	d := Depth{At: time.Now()}
+	d := Depth{At: time.Now(), Off: map[string]int{}}
 	place := map[string]map[State]int{}
 	for _, s := range q.stages {
 		place[s.Name] = map[State]int{}
@@ -124,7 +133,10 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 		}
 		s := q.stage(name)
 		if s == nil {
-			continue // of a stage that is not configured any more
+			if stateOf(rivertype.JobState(state), later, false) != DeadLetter {
+				d.Off[name] += n
+			}
+			continue
 		}
 		c := &d.Counts[place[name][stateOf(rivertype.JobState(state), later, q.waits(s))]]
 		c.Jobs += n
