@@ -19,14 +19,14 @@ import (
 // The commands work on the database of a daemon that runs.
 func TestQueueBesideTheDaemon(t *testing.T) {
 	const secret = "EXAMPLE-webhook-secret-not-real"
-	var good atomic.Bool
+	var status atomic.Int32 // of the other service's answers
+	status.Store(http.StatusNotFound)
 	forwarded := make(chan struct{}, 1)
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if !good.Load() {
-			w.WriteHeader(http.StatusNotFound)
-			return
+		w.WriteHeader(int(status.Load()))
+		if status.Load() == http.StatusOK {
+			forwarded <- struct{}{}
 		}
-		forwarded <- struct{}{}
 	}))
 	defer service.Close()
 	settings := []string{
@@ -67,7 +67,15 @@ func TestQueueBesideTheDaemon(t *testing.T) {
 		}
 	}
 	id := strconv.FormatInt(jobs[0].ID, 10)
-	list := cli(0, "list")
+	if text := cli(0, "list"); !strings.HasPrefix(text, "Nothing waits.\n") || !strings.Contains(text, "not listed here: 1. To see them: chatwoot-sla queue list --dead") {
+		t.Errorf("a list of dead letters alone reads %q", text)
+	}
+	for _, args := range [][]string{{"list", "--stage", "froward"}, {"retry", "--stage", "froward"}} {
+		if text := cli(1, args...); !strings.Contains(text, `there is no stage "froward"; the stages are settle, forward,`) {
+			t.Errorf("%v says %q", args, text)
+		}
+	}
+	list := cli(0, "list", "--dead")
 	for _, word := range []string{id, "forward", "dead (failed)", "5", "forward to WEBHOOK_FORWARD_URL: HTTP 404"} {
 		if !strings.Contains(list, word) {
 			t.Errorf("the list lacks %q:\n%s", word, list)
@@ -80,14 +88,14 @@ func TestQueueBesideTheDaemon(t *testing.T) {
 	if text := cli(1, "retry"); !strings.Contains(text, "--all") {
 		t.Errorf("retrying nothing says %q", text)
 	}
-	if text := cli(1, "purge", "424242"); !strings.Contains(text, "none of these is a dead letter") {
+	if text := cli(1, "purge", "424242"); !strings.Contains(text, "none of these can be purged") {
 		t.Errorf("purging what is not there says %q", text)
 	}
 	if text := cli(1, "show", "424242"); !strings.Contains(text, "there is no such job") {
 		t.Errorf("showing what is not there says %q", text)
 	}
 
-	good.Store(true)
+	status.Store(http.StatusOK)
 	if text := cli(0, "retry", id); text != "1 retried\n" {
 		t.Errorf("retry says %q", text)
 	}
@@ -98,5 +106,24 @@ func TestQueueBesideTheDaemon(t *testing.T) {
 	}
 	if text := cli(0, "purge", "--all"); text != "0 purged\n" {
 		t.Errorf("purge says %q", text)
+	}
+
+	status.Store(http.StatusBadGateway)
+	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "")
+	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="forward",state="retry"\} 1`)
+	environ = append(environ, "WEBHOOK_FORWARD_URL=", "WEBHOOK_FORWARD_SECRET=") // as after a restart without it
+	if text := cli(0, "list"); !strings.Contains(text, "The stage forward is off. Jobs that wait until it is on: 1.") || strings.Contains(text, "stage note") {
+		t.Errorf("jobs of a stage that is off are listed as\n%s", text)
+	}
+	await = time.After(time.Minute) // what is in hand stays
+	for cli(0, "purge", "--stage", "forward", "--waiting") != "1 purged\n" {
+		select {
+		case <-await:
+			t.Fatal("the job that waits is not purged within a minute")
+		default:
+		}
+	}
+	if text := cli(0, "list"); text != "Nothing waits.\n" {
+		t.Errorf("the list still reads\n%s", text)
 	}
 }

@@ -203,7 +203,10 @@ func (d *drafts) handle(h *queue.Handlers) []queue.Stage {
 // judgeStep says what an error of a step means to its job.
 func judgeStep(err error) error {
 	if wait, ok := errors.AsType[*pipeline.Wait](err); ok {
-		return queue.RetryAfter(err, wait.For)
+		if wait.Service {
+			return queue.RetryAfter(err, wait.For)
+		}
+		return queue.Later(err, wait.For)
 	}
 	if _, ok := errors.AsType[*pipeline.Unavailable](err); ok {
 		return queue.Down(err)
@@ -314,15 +317,20 @@ func (d *drafts) reply(ctx context.Context, j queue.Job[pipeline.ReplyJob]) erro
 }
 
 func (d *drafts) cancel(ctx context.Context, j queue.Job[pipeline.CancelJob]) error {
-	db, err := d.books.store()
-	if err != nil {
-		return err
-	}
-	items, err := db.CancelApprovals(ctx, j.Args.Conversation, nil, pipeline.Resolved, j.Args.At, func(ctx context.Context, tx *sql.Tx) error {
-		return queue.CompleteTx(ctx, tx, j)
-	})
+	items, err := cancelResolved(ctx, d.books, j)
 	d.over(items)
 	return err
+}
+
+// cancelResolved cancels the items of a conversation that was resolved.
+func cancelResolved(ctx context.Context, b *books, j queue.Job[pipeline.CancelJob]) ([]pipeline.Item, error) {
+	db, err := b.store()
+	if err != nil {
+		return nil, err
+	}
+	return db.CancelApprovals(ctx, j.Args.Conversation, nil, pipeline.Resolved, j.Args.At, func(ctx context.Context, tx *sql.Tx) error {
+		return queue.CompleteTx(ctx, tx, j)
+	})
 }
 
 // over counts items that no longer wait.

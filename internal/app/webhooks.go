@@ -17,6 +17,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/monitor"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
 	"github.com/hotdash/chatwoot-sla/internal/queue"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
@@ -27,6 +28,9 @@ const (
 	stageSettle  = "settle"  // asks Chatwoot
 	stageForward = "forward" // WEBHOOK_FORWARD_URL
 )
+
+// stageNames has all stages, also those that are off.
+var stageNames = []string{stageSettle, stageForward, stageDraft, stageNote, stageReply}
 
 const (
 	// A stage fetches ten times a second as many jobs as it has workers, so
@@ -115,6 +119,11 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 	}
 	if w.drafts != nil {
 		stages = append(stages, w.drafts.handle(handlers)...)
+	} else { // what is left of when they were on
+		queue.Handle(handlers, stageSettle, func(ctx context.Context, j queue.Job[pipeline.CancelJob]) error {
+			_, err := cancelResolved(ctx, b, j)
+			return err
+		})
 	}
 	var err error
 	w.queue, err = queue.New(queue.Options{

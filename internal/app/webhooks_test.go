@@ -1,7 +1,10 @@
 package app_test
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +18,9 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
@@ -215,6 +221,8 @@ func TestTheQueueOverHTTP(t *testing.T) {
 			Error                string
 			Failures             int
 		}
+		Total    int
+		Services []struct{ Stage string }
 	}
 	dead := func() bool {
 		code, text := ask("GET", "/api/v1/queue?dead=true", "")
@@ -234,6 +242,15 @@ func TestTheQueueOverHTTP(t *testing.T) {
 	job := list.Jobs[0]
 	if job.Stage != "forward" || job.State != "dead" || job.Reason != "failed" || job.Failures != 5 || !strings.Contains(job.Error, "HTTP 422") {
 		t.Errorf("the dead letter is %+v", job)
+	}
+	if list.Total != 1 || len(list.Services) != 2 {
+		t.Errorf("%d are selected, the services are %v", list.Total, list.Services)
+	}
+	if code, text := ask("GET", "/api/v1/queue", ""); code != 200 || !strings.Contains(text, `"jobs": []`) {
+		t.Errorf("what waits: %d %s", code, text)
+	}
+	if code, text := ask("GET", "/api/v1/queue?stage=froward", ""); code != 400 || !strings.Contains(text, "settle, forward") {
+		t.Errorf("a stage that is not there: %d %s", code, text)
 	}
 	if len(list.Counts) != 8 {
 		t.Errorf("the counts are %+v", list.Counts)
@@ -270,6 +287,69 @@ func TestTheQueueOverHTTP(t *testing.T) {
 	defer req.Body.Close()
 	if req.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a stranger gets %d", req.StatusCode)
+	}
+}
+
+// leftover is a job as the daemon has it, of a stage that it may not have now.
+type leftover struct {
+	Key  string `json:"key"`
+	Body string `json:"body"`
+}
+
+func (leftover) Kind() string { return "forward" }
+
+// changeBooks changes the database of a daemon that is stopped.
+func changeBooks(t *testing.T, d *apptest.Daemon, change func(*sql.DB) error) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{DataDir: d.Config.DataDir, Account: store.Account{Host: d.Config.BaseURL.Host, ID: d.Config.AccountID}})
+	if err == nil {
+		err = errors.Join(change(db.Writer()), db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was to be done when more was switched on is known, and can be forgotten;
+// what only the database is needed for is done.
+func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
+	const token = "EXAMPLE-api-token-of-somebody"
+	d := listening(t, "API_TOKENS=morgan:"+token)
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	handlers := queue.NewHandlers()
+	queue.Handle(handlers, "forward", func(context.Context, queue.Job[leftover]) error { return nil })
+	queue.Handle(handlers, "settle", func(context.Context, queue.Job[pipeline.CancelJob]) error { return nil })
+	q, err := queue.New(queue.Options{Handlers: handlers, Stages: []queue.Stage{{Name: "forward", Workers: 1}, {Name: "settle", Workers: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changeBooks(t, d, func(db *sql.DB) error {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(q.InsertTx(t.Context(), tx, leftover{}, leftover{}, pipeline.CancelJob{Conversation: 1, At: time.Now()}), tx.Commit())
+	})
+
+	d = d.Again()
+	d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="done",stage="settle"\} 1`)
+	eventually(t, "it is logged", func() bool { return strings.Contains(d.Log.String(), `jobs wait for a stage that is off`) })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.URL+"/api/v1/queue/purge", strings.NewReader(`{"stage":"forward","waiting":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), `"purged": 2`) {
+		t.Errorf("purged: %d %s, %v", resp.StatusCode, text, err)
 	}
 }
 

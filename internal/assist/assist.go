@@ -317,7 +317,7 @@ func (a *Agent) Draft(ctx context.Context, ask pipeline.Ask) (pipeline.Suggestio
 	switch {
 	case f == nil:
 	case f.result == resultLimited:
-		return pipeline.Suggestion{}, &pipeline.Wait{Err: fmt.Errorf("ask the agent service: %w", f), For: f.wait}
+		return pipeline.Suggestion{}, &pipeline.Wait{Err: fmt.Errorf("ask the agent service: %w", f), For: f.wait, Service: true}
 	case f.result == resultDown || f.result == resultTimeout:
 		return pipeline.Suggestion{}, &pipeline.Unavailable{Err: fmt.Errorf("ask the agent service: %w", f)}
 	default:

@@ -128,7 +128,7 @@ func TestFailures(t *testing.T) {
 			}
 			_, down := errors.AsType[*pipeline.Unavailable](err)
 			wait, waits := errors.AsType[*pipeline.Wait](err)
-			if down != tt.down || waits != (tt.wait > 0) || waits && wait.For != tt.wait {
+			if down != tt.down || waits != (tt.wait > 0) || waits && (wait.For != tt.wait || !wait.Service) {
 				t.Errorf("down %v, waits %v: %v", down, waits, err)
 			}
 			r.counted(t, "chatwoot_sla_agent_requests_total", tt.result)

@@ -163,8 +163,9 @@ func (e *Unavailable) Unwrap() error { return e.Err }
 // Wait is the error of a step that is to be tried again in a while, and has not
 // failed.
 type Wait struct {
-	Err error
-	For time.Duration
+	Err     error
+	For     time.Duration
+	Service bool // the service asks for it, whoever comes; otherwise it is this step alone
 }
 
 func (e *Wait) Error() string { return e.Err.Error() }

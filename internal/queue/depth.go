@@ -17,8 +17,8 @@ const countInterval = 5 * time.Second
 // State is how a job stands.
 type State string
 
-// The states. A job that waits behind an open circuit is a retry, whether it
-// was tried or not.
+// The states. A job that waits for its service is a retry, whether it was tried
+// or not.
 const (
 	Ready      State = "ready"
 	Retry      State = "retry" // waits after a failure, or for its service
@@ -42,6 +42,8 @@ type Count struct {
 type Depth struct {
 	At     time.Time
 	Counts []Count // of every stage and state
+
+	Off map[string]int // jobs that wait and are worked by nobody, by the name of their stage
 }
 
 // Sum adds up the jobs of a state.
@@ -68,7 +70,7 @@ func (q *Queue) Depth() (Depth, bool) {
 func (q *Queue) count(ctx context.Context, db *sql.DB) {
 	tick := time.NewTicker(countInterval)
 	defer tick.Stop()
-	failing := false
+	failing, told := false, map[string]bool{}
 	for {
 		d, err := q.countOnce(ctx, db)
 		switch {
@@ -77,6 +79,13 @@ func (q *Queue) count(ctx context.Context, db *sql.DB) {
 		case err == nil:
 			q.depth.Store(&d)
 			failing = false
+			for name, n := range d.Off {
+				if !told[name] {
+					q.log.Warn("jobs wait for a stage that is off; chatwoot-sla queue purge --waiting --stage forgets them",
+						zap.String("stage", name), zap.Int("jobs", n))
+					told[name] = true
+				}
+			}
 		case !failing:
 			q.log.Warn("jobs cannot be counted; the last count stands", zap.Error(err))
 			failing = true
@@ -90,7 +99,7 @@ func (q *Queue) count(ctx context.Context, db *sql.DB) {
 }
 
 func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
-	d := Depth{At: time.Now()}
+	d := Depth{At: time.Now(), Off: map[string]int{}}
 	place := map[string]map[State]int{}
 	for _, s := range q.stages {
 		place[s.Name] = map[State]int{}
@@ -102,9 +111,12 @@ func (q *Queue) countOnce(ctx context.Context, db *sql.DB) (Depth, error) {
 	err := tally(ctx, db, q.engine, func(name string, state rivertype.JobState, later bool, n int, oldest time.Time) {
 		s := q.stage(name)
 		if s == nil {
-			return // of a stage that is not configured any more
+			if stateOf(state, later, false) != DeadLetter {
+				d.Off[name] += n
+			}
+			return
 		}
-		d.Counts[place[name][stateOf(state, later, s.open() && !q.paused.Load())]].add(n, oldest)
+		d.Counts[place[name][stateOf(state, later, q.waits(s))]].add(n, oldest)
 	})
 	return d, err
 }
@@ -146,16 +158,20 @@ func tally(ctx context.Context, db *sql.DB, e Engine, each func(stage string, st
 	return rows.Err()
 }
 
+// waits reports whether the jobs of a stage wait for its service. While jobs
+// are held back, that is what they wait for.
+func (q *Queue) waits(s *stage) bool { return !q.paused.Load() && s.waits(time.Now()) }
+
 // stateOf tells how a job stands in our words. Later is whether it is due in
-// the future, open whether its stage waits for its service.
-func stateOf(state rivertype.JobState, later, open bool) State {
+// the future, waits whether its stage waits for its service.
+func stateOf(state rivertype.JobState, later, waits bool) State {
 	switch state {
 	case rivertype.JobStateRunning:
 		return Running
 	case rivertype.JobStateCancelled, rivertype.JobStateDiscarded:
 		return DeadLetter
 	case rivertype.JobStateAvailable:
-		if !later && !open {
+		if !later && !waits {
 			return Ready
 		}
 	case rivertype.JobStateCompleted, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateScheduled:

@@ -52,8 +52,8 @@ func NewHandlers(reasons ...string) *Handlers {
 func (h *Handlers) bind(q *Queue) { h.queue = q }
 
 // Handle has jobs of the kind of T worked in a stage. The error of work says
-// what becomes of the job: Down, RetryAfter and Dead are special, any other is
-// a failure of its own. Errors are kept and shown to operators, so they must
+// what becomes of the job: Down, RetryAfter, Later and Dead are special, any
+// other is a failure of its own. Errors are kept and shown to operators, so they must
 // not quote what customers write.
 func Handle[T Args](h *Handlers, stage string, work func(context.Context, Job[T]) error) {
 	var none T
@@ -82,6 +82,7 @@ type verdict struct {
 	error
 	down   bool
 	wait   time.Duration
+	rest   bool // all of the stage wait
 	reason string
 }
 
@@ -91,15 +92,24 @@ func (v *verdict) Unwrap() error { return v.error }
 // be so, jobs wait for it without using up their attempts.
 func Down(err error) error { return &verdict{error: err, down: true} }
 
-// RetryAfter says that the service asks to be left alone for a while. It costs
-// no attempt.
+// RetryAfter says that the service asks to be left alone for a while, which the
+// whole stage does. It costs no attempt.
 func RetryAfter(err error, d time.Duration) error {
+	return &verdict{error: err, wait: max(d, time.Second), rest: true}
+}
+
+// Later says that this job is to be tried again in a while. It costs no
+// attempt.
+func Later(err error, d time.Duration) error {
 	return &verdict{error: err, wait: max(d, time.Second)}
 }
 
 // Dead says that there is no use in trying again. The reason is a word of a
 // closed set.
 func Dead(err error, reason string) error { return &verdict{error: err, reason: reason} }
+
+// aboutService reports whether an error is the service's, whoever asks.
+func (v *verdict) aboutService() bool { return v.down || v.rest }
 
 func isDown(err error) bool {
 	v, ok := errors.AsType[*verdict](err)
@@ -113,8 +123,11 @@ const (
 	ReasonPanic  = "panic"
 )
 
-// metaReason is where a dead letter has its reason, among River's metadata.
-const metaReason = "reason"
+// What we keep among River's metadata.
+const (
+	metaReason = "reason" // of a dead letter
+	metaWait   = "wait"   // the Failure for which a job last waited, at no cost
+)
 
 // attempt makes one attempt at a job, and tells River what becomes of it.
 func (q *Queue) attempt(ctx context.Context, row *rivertype.JobRow, work func(context.Context) error) error {
@@ -122,7 +135,7 @@ func (q *Queue) attempt(ctx context.Context, row *rivertype.JobRow, work func(co
 	if s == nil { // River hands out only what was asked for
 		return fmt.Errorf("the queue %q is nobody's", row.Queue)
 	}
-	if q.paused.Load() {
+	if q.paused.Load() || s.rests(time.Now()) {
 		return river.JobSnooze(hold)
 	}
 	done, err := s.circuit.Allow()
@@ -135,11 +148,18 @@ func (q *Queue) attempt(ctx context.Context, row *rivertype.JobRow, work func(co
 		done(context.Canceled)
 		return err // River knows that it stops, and counts nothing
 	}
+	v, _ := errors.AsType[*verdict](err)
+	var failure Failure
+	if err != nil {
+		failure = Failure{At: time.Now().UTC(), Error: err.Error()}
+	}
+	if v != nil && v.aboutService() {
+		s.learn(failure, v.wait)
+	}
 	done(err)
 	q.metrics.duration.WithLabelValues(s.Name).Observe(time.Since(began).Seconds())
 
 	fields := []zap.Field{zap.String("stage", s.Name), zap.Int64("job", row.ID), zap.String("kind", row.Kind)}
-	v, _ := errors.AsType[*verdict](err)
 	failures := ownFailures(row) + 1
 	switch {
 	case err == nil:
@@ -149,11 +169,14 @@ func (q *Queue) attempt(ctx context.Context, row *rivertype.JobRow, work func(co
 	case v != nil && v.wait > 0:
 		q.metrics.attempts.WithLabelValues(s.Name, resultWait).Inc()
 		q.log.Debug("a job was told to wait", append(fields, zap.Duration("wait", v.wait), zap.Error(err))...)
-		return river.JobSnooze(v.wait)
+		if v.rest {
+			q.wake()
+		}
+		return putOff(ctx, failure, v.wait)
 	case v != nil && v.down && s.open():
 		q.metrics.attempts.WithLabelValues(s.Name, resultDown).Inc()
 		q.log.Debug("a job waits for its service", append(fields, zap.Error(err))...)
-		return river.JobSnooze(hold)
+		return putOff(ctx, failure, hold)
 	}
 
 	reason := ""
@@ -182,6 +205,14 @@ func (q *Queue) attempt(ctx context.Context, row *rivertype.JobRow, work func(co
 		return errors.Join(err, merr)
 	}
 	return river.JobCancel(err)
+}
+
+// putOff has River hand the job out again in a while, at no cost, and keeps why.
+func putOff(ctx context.Context, why Failure, d time.Duration) error {
+	if err := river.MetadataSet(ctx, metaWait, why); err != nil {
+		return err
+	}
+	return river.JobSnooze(d)
 }
 
 // panicError is a panic of a handler.

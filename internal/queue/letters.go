@@ -29,6 +29,7 @@ type Letter struct {
 	Reason    string    `json:"reason,omitempty"`  // of a dead one
 	Error     string    `json:"error,omitempty"`   // the last one, on one line
 	Failed    []Failure `json:"failed,omitempty"`  // all of them, oldest first; Show only
+	PutOff    Failure   `json:"put_off,omitzero"`  // why it last waited at no cost; Show only
 }
 
 // Failure is one attempt that failed.
@@ -43,51 +44,84 @@ type Office struct {
 	engine Engine
 	db     *sql.DB
 	client *river.Client[*sql.Tx]
+	waits  func(stage string) bool // for its service; beside a daemon nobody knows
 }
 
-// NewOffice returns an Office for a database. List and Show only read.
+// NewOffice returns an Office for a database. List, Count and Show only read.
 func NewOffice(e Engine, db *sql.DB) (*Office, error) {
 	client, err := river.NewClient(e.driver(db), &river.Config{Schema: e.schema(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, fmt.Errorf("look at jobs: %w", err)
 	}
-	return &Office{engine: e, db: db, client: client}, nil
+	return &Office{engine: e, db: db, client: client, waits: func(string) bool { return false }}, nil
+}
+
+// Office returns an Office that knows which stages wait for their services.
+func (q *Queue) Office(db *sql.DB) (*Office, error) {
+	o, err := NewOffice(q.engine, db)
+	if err != nil {
+		return nil, err
+	}
+	o.waits = func(name string) bool {
+		s := q.stage(name)
+		return s != nil && q.waits(s)
+	}
+	return o, nil
 }
 
 // Selection says which jobs are meant.
 type Selection struct {
 	Stage string  // empty: any
-	Dead  bool    // dead letters only; otherwise all that are not done
+	Dead  bool    // dead letters; otherwise those that wait or run
 	IDs   []int64 // only these; empty: any
 }
 
-// mostListed bounds what List returns: each job is read whole.
+// mostListed bounds what List returns.
 const mostListed = 1000
 
-func (s Selection) params(most int) *river.JobListParams {
-	states := []rivertype.JobState{rivertype.JobStateCancelled, rivertype.JobStateDiscarded}
-	if !s.Dead {
-		states = append(states, rivertype.JobStateRunning, rivertype.JobStateAvailable, rivertype.JobStateRetryable, rivertype.JobStateScheduled)
-	}
-	p := river.NewJobListParams().First(min(max(most, 1), mostListed)).States(states...)
+// River's states by what they are to us.
+const (
+	deadStates    = `'cancelled', 'discarded'`
+	waitingStates = `'available', 'pending', 'retryable', 'scheduled'`
+	openStates    = waitingStates + `, 'running'` // not done and not given up
+)
+
+// where returns the condition for the selected jobs among those of some states.
+func (s Selection) where(states string) (condition string, args []any) {
+	condition = `state IN (` + states + `)`
 	if s.Stage != "" {
-		p = p.Queues(s.Stage)
+		condition += ` AND queue = ?`
+		args = append(args, s.Stage)
 	}
 	if len(s.IDs) > 0 {
-		p = p.IDs(s.IDs...)
+		condition += ` AND id IN (?` + strings.Repeat(`,?`, len(s.IDs)-1) + `)`
+		for _, id := range s.IDs {
+			args = append(args, id)
+		}
 	}
-	return p
+	return condition, args
+}
+
+// listed returns the condition for what List is to show.
+func (s Selection) listed() (condition string, args []any) {
+	if s.Dead {
+		return s.where(deadStates)
+	}
+	return s.where(openStates)
 }
 
 // List returns the selected jobs, oldest first, 1,000 at most.
 func (o *Office) List(ctx context.Context, s Selection, most int) ([]Letter, error) {
-	found, err := o.client.JobList(ctx, s.params(most))
+	condition, args := s.listed()
+	// The ids come from an index. With +id it is not the order that chooses it:
+	// going through the table would read all that is done, too.
+	letters, err := o.read(ctx, fmt.Sprintf(`id IN (SELECT id FROM river_job WHERE %s ORDER BY +id LIMIT %d)`,
+		condition, min(max(most, 1), mostListed)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
-	letters := make([]Letter, 0, len(found.Jobs))
-	for _, row := range found.Jobs {
-		letters = append(letters, letter(row))
+	for i := range letters {
+		letters[i].Failed, letters[i].PutOff = nil, Failure{}
 	}
 	return letters, nil
 }
@@ -135,51 +169,105 @@ func (o *Office) Worked(ctx context.Context) (map[string]time.Time, error) {
 	return worked, rows.Err()
 }
 
+// Count returns how many jobs are selected.
+func (o *Office) Count(ctx context.Context, s Selection) (n int, err error) {
+	condition, args := s.listed()
+	if err := o.db.QueryRowContext(ctx, o.sql(`SELECT COUNT(*) FROM river_job WHERE `+condition), args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count jobs: %w", err)
+	}
+	return n, nil
+}
+
 // ErrNoJob is the error of Show for a job that is not there.
 var ErrNoJob = errors.New("there is no such job; it may be done, which is forgotten after an hour")
 
 // Show returns one job with all that went wrong. Jobs that are done are shown
 // as long as they are there.
 func (o *Office) Show(ctx context.Context, id int64) (Letter, error) {
-	row, err := o.client.JobGet(ctx, id)
-	if errors.Is(err, rivertype.ErrNotFound) {
-		return Letter{}, fmt.Errorf("job %d: %w", id, ErrNoJob)
-	}
+	letters, err := o.read(ctx, `id = ?`, id)
 	if err != nil {
 		return Letter{}, fmt.Errorf("read job %d: %w", id, err)
 	}
-	l := letter(row)
-	for _, e := range row.Errors {
-		l.Failed = append(l.Failed, Failure{At: e.At.UTC(), Error: plain(e.Error)})
+	if len(letters) == 0 {
+		return Letter{}, fmt.Errorf("job %d: %w", id, ErrNoJob)
 	}
-	return l, nil
+	return letters[0], nil
+}
+
+// read returns the jobs of a condition, oldest first. What they hold is not
+// read: it can be long.
+func (o *Office) read(ctx context.Context, condition string, args ...any) ([]Letter, error) {
+	ms, lists := "CAST(unixepoch(%s, 'subsec') * 1000 AS INTEGER)", "json(errors), json(metadata)"
+	if o.engine.Postgres {
+		ms, lists = "CAST(EXTRACT(EPOCH FROM %s) * 1000 AS BIGINT)", "to_json(errors), metadata"
+	}
+	rows, err := o.db.QueryContext(ctx, o.sql(`SELECT id, kind, queue, state, attempt, `+fmt.Sprintf(ms, "created_at")+`, `+
+		fmt.Sprintf(ms, "scheduled_at")+`, `+fmt.Sprintf(ms, "finalized_at")+`, `+lists+
+		` FROM river_job WHERE `+condition+` ORDER BY id`), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	letters := []Letter{}
+	for rows.Next() {
+		var (
+			row                  rivertype.JobRow
+			created, due         int64
+			ended                sql.NullInt64
+			failedJSON, metaJSON []byte
+		)
+		if err := rows.Scan(&row.ID, &row.Kind, &row.Queue, &row.State, &row.Attempt, &created, &due, &ended, &failedJSON, &metaJSON); err != nil {
+			return nil, err
+		}
+		row.CreatedAt, row.ScheduledAt, row.Metadata = time.UnixMilli(created), time.UnixMilli(due), metaJSON
+		if ended.Valid {
+			at := time.UnixMilli(ended.Int64)
+			row.FinalizedAt = &at
+		}
+		if len(failedJSON) > 0 {
+			if err := json.Unmarshal(failedJSON, &row.Errors); err != nil {
+				return nil, fmt.Errorf("failures of job %d: %w", row.ID, err)
+			}
+		}
+		letters = append(letters, letter(&row, o.waits(row.Queue)))
+	}
+	return letters, rows.Err()
 }
 
 // Done is the State of jobs that Show still finds after their end.
 const Done State = "done"
 
-func letter(row *rivertype.JobRow) Letter {
+func letter(row *rivertype.JobRow, waits bool) Letter {
 	l := Letter{
 		ID: row.ID, Kind: row.Kind, Stage: row.Queue, CreatedAt: row.CreatedAt.UTC(),
-		State: stateOf(row.State, row.ScheduledAt.After(time.Now()) || row.Attempt > 0, false), Failures: ownFailures(row),
+		State: stateOf(row.State, row.ScheduledAt.After(time.Now()) || row.Attempt > 0, waits), Failures: ownFailures(row),
 	}
+	var meta struct { // as metaReason and metaWait name them
+		Reason string  `json:"reason"`
+		Wait   Failure `json:"wait"`
+	}
+	_ = json.Unmarshal(row.Metadata, &meta) // what is not as we write it says nothing
 	switch {
 	case row.State == rivertype.JobStateCompleted:
 		l.State = Done
 	case l.State == DeadLetter:
-		var meta map[string]any
-		if json.Unmarshal(row.Metadata, &meta) == nil {
-			l.Reason, _ = meta[metaReason].(string)
-		}
+		l.Reason = meta.Reason
 	default:
 		l.DueAt = row.ScheduledAt.UTC()
+		l.PutOff = meta.Wait
 	}
 	if row.FinalizedAt != nil {
 		l.EndedAt = row.FinalizedAt.UTC()
 	}
-	if n := len(row.Errors); n > 0 {
-		l.Error, _, _ = strings.Cut(plain(row.Errors[n-1].Error), "\n")
+	last := l.PutOff
+	for _, e := range row.Errors {
+		f := Failure{At: e.At.UTC(), Error: plain(e.Error)}
+		l.Failed = append(l.Failed, f)
+		if !f.At.Before(last.At) {
+			last = f
+		}
 	}
+	l.Error, _, _ = strings.Cut(last.Error, "\n")
 	return l
 }
 
@@ -193,7 +281,7 @@ func (o *Office) Retry(ctx context.Context, s Selection) (int, error) {
 }
 
 func (o *Office) retry(ctx context.Context, s Selection, reason string) (int, error) {
-	n, err := o.each(ctx, s, reason, func(tx *sql.Tx, id int64) error {
+	n, err := o.each(ctx, s, deadStates, reason, func(tx *sql.Tx, id int64) error {
 		if _, err := o.client.JobRetryTx(ctx, tx, id); err != nil {
 			return err
 		}
@@ -210,26 +298,35 @@ func (o *Office) retry(ctx context.Context, s Selection, reason string) (int, er
 // Purge forgets the selected dead letters for good, and returns how many they
 // were.
 func (o *Office) Purge(ctx context.Context, s Selection) (int, error) {
-	n, err := o.each(ctx, s, "", func(tx *sql.Tx, id int64) error {
+	return o.purge(ctx, s, deadStates)
+}
+
+// PurgeWaiting is Purge for jobs that wait, whatever for. Those in hand stay.
+func (o *Office) PurgeWaiting(ctx context.Context, s Selection) (int, error) {
+	return o.purge(ctx, s, waitingStates)
+}
+
+func (o *Office) purge(ctx context.Context, s Selection, states string) (int, error) {
+	n, err := o.each(ctx, s, states, "", func(tx *sql.Tx, id int64) error {
 		_, err := o.client.JobDeleteTx(ctx, tx, id)
 		return err
 	})
 	if err != nil {
-		return n, fmt.Errorf("purge dead letters: %w", err)
+		return n, fmt.Errorf("purge jobs: %w", err)
 	}
 	return n, nil
 }
 
-// lettersAtOnce is how many dead letters one transaction changes. On SQLite
+// lettersAtOnce is how many jobs one transaction changes. On SQLite
 // nothing else is written meanwhile.
 const lettersAtOnce = 500
 
-// each calls f with the selected dead letters, and returns for how many. An
-// empty reason is any.
-func (o *Office) each(ctx context.Context, s Selection, reason string, f func(*sql.Tx, int64) error) (n int, err error) {
+// each calls f with the selected jobs of some states, and returns for how many.
+// An empty reason is any.
+func (o *Office) each(ctx context.Context, s Selection, states, reason string, f func(*sql.Tx, int64) error) (n int, err error) {
 	after := int64(0)
 	for {
-		ids, err := o.dead(ctx, s, reason, after)
+		ids, err := o.ids(ctx, s, states, reason, after)
 		if err != nil || len(ids) == 0 {
 			return n, err
 		}
@@ -242,7 +339,8 @@ func (o *Office) each(ctx context.Context, s Selection, reason string, f func(*s
 			switch err := f(tx, id); {
 			case err == nil:
 				changed++
-			case !errors.Is(err, rivertype.ErrNotFound): // otherwise somebody else was faster
+			case errors.Is(err, rivertype.ErrNotFound), errors.Is(err, rivertype.ErrJobRunning): // somebody else was faster
+			default:
 				return n, errors.Join(err, tx.Rollback())
 			}
 		}
@@ -254,30 +352,20 @@ func (o *Office) each(ctx context.Context, s Selection, reason string, f func(*s
 	}
 }
 
-// dead returns the ids of the next dead letters behind one. What they hold is
-// not read: it can be long.
-func (o *Office) dead(ctx context.Context, s Selection, reason string, after int64) ([]int64, error) {
-	reasonOf := "json_extract(metadata, '$." + metaReason + "')"
-	if o.engine.Postgres {
-		reasonOf = "metadata->>'" + metaReason + "'"
-	}
-	query := `SELECT id FROM river_job WHERE state IN ('cancelled', 'discarded') AND id > ?`
-	args := []any{after}
-	if s.Stage != "" {
-		query += ` AND queue = ?`
-		args = append(args, s.Stage)
-	}
+// ids returns the next of the selected jobs behind one.
+func (o *Office) ids(ctx context.Context, s Selection, states, reason string, after int64) ([]int64, error) {
+	condition, args := s.where(states)
+	query := `SELECT id FROM river_job WHERE ` + condition + ` AND id > ?`
+	args = append(args, after)
 	if reason != "" {
-		query += ` AND ` + reasonOf + ` = ?`
+		if o.engine.Postgres {
+			query += ` AND metadata->>'` + metaReason + `' = ?`
+		} else {
+			query += ` AND json_extract(metadata, '$.` + metaReason + `') = ?`
+		}
 		args = append(args, reason)
 	}
-	if len(s.IDs) > 0 {
-		query += ` AND id IN (?` + strings.Repeat(`,?`, len(s.IDs)-1) + `)`
-		for _, id := range s.IDs {
-			args = append(args, id)
-		}
-	}
-	rows, err := o.db.QueryContext(ctx, o.sql(query+fmt.Sprintf(` ORDER BY id LIMIT %d`, lettersAtOnce)), args...)
+	rows, err := o.db.QueryContext(ctx, o.sql(query+fmt.Sprintf(` ORDER BY +id LIMIT %d`, lettersAtOnce)), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ func New(o Options) (*Queue, error) {
 		if s.Name == "" || s.Workers <= 0 {
 			return nil, fmt.Errorf("queue: stage %q needs a name and workers", s.Name)
 		}
-		q.stages = append(q.stages, newStage(s, cmp.Or(o.OpenFor, defaultOpenFor), q.wake))
+		q.stages = append(q.stages, newStage(s, cmp.Or(o.OpenFor, defaultOpenFor), q.log, q.wake))
 	}
 	for kind, name := range o.Handlers.stageOf {
 		if q.stage(name) == nil {

@@ -16,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/queue"
@@ -52,6 +54,7 @@ type rig struct {
 	db     *sql.DB
 	q      *queue.Queue
 	reg    *prometheus.Registry
+	log    *observer.ObservedLogs
 	stop   func()
 
 	mu   sync.Mutex
@@ -90,7 +93,8 @@ func openDB(t *testing.T, o store.Options, e queue.Engine) *sql.DB {
 // newRig starts a queue whose jobs do what work says.
 func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error) *rig {
 	t.Helper()
-	r := &rig{t: t, engine: e, db: db, reg: prometheus.NewPedanticRegistry(), seen: map[string]int{}}
+	seen, logs := observer.New(zap.InfoLevel)
+	r := &rig{t: t, engine: e, db: db, reg: prometheus.NewPedanticRegistry(), log: logs, seen: map[string]int{}}
 	h := queue.NewHandlers("refused")
 	queue.Handle(h, "notes", func(ctx context.Context, j queue.Job[note]) error {
 		r.mu.Lock()
@@ -106,7 +110,7 @@ func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context,
 	})
 	q, err := queue.New(queue.Options{
 		Engine: e, Stages: []queue.Stage{{Name: "notes", Workers: 8}}, Handlers: h, OpenFor: time.Second, Registerer: r.reg,
-		Logger: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+		Logger: zap.New(zapcore.NewTee(seen, zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)).Core())),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -407,6 +411,94 @@ func TestAJobThatIsToldToWaitCostsNoAttempt(t *testing.T) {
 	})
 }
 
+// A service that asks to be left alone is, by all that wait for it.
+func TestAStageRestsWhenItsServiceAsks(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			return queue.RetryAfter(errors.New("HTTP 429"), time.Hour)
+		})
+		jobs := make([]queue.Args, 200)
+		for i := range jobs {
+			jobs[i] = note{fmt.Sprint(i)}
+		}
+		r.insert(jobs...)
+		eventually(t, "all wait as retries", func() bool { d, _ := r.q.Depth(); return d.Sum(queue.Retry) == len(jobs) })
+		if n := r.total(); n == 0 || n > 8 { // all that the workers had in hand when the first was told so
+			t.Errorf("%d attempts", n)
+		}
+		s := r.q.Services()[0]
+		if s.Stage != "notes" || s.Last.Error != "HTTP 429" || !s.DownSince.IsZero() || time.Until(s.RestsTill) < 50*time.Minute {
+			t.Errorf("the service stands at %+v", s)
+		}
+		if got := r.gauge("chatwoot_sla_circuit_open"); got != 0 {
+			t.Errorf("the circuit is at %v", got)
+		}
+	})
+}
+
+// One job that is to wait is no concern of the others.
+func TestOneJobThatWaitsHoldsNoOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, openDB(t, store.Options{DataDir: t.TempDir()}, queue.Engine{}), queue.Engine{}, func(_ context.Context, j queue.Job[note]) error {
+		if j.Args.Text == "x" {
+			return queue.Later(errors.New("it may still have its effect"), time.Hour)
+		}
+		return nil
+	})
+	r.insert(note{"x"})
+	eventually(t, "it waits", func() bool {
+		ls := r.list(queue.Selection{})
+		return len(ls) == 1 && ls[0].Error == "it may still have its effect"
+	})
+	r.insert(note{"another"})
+	eventually(t, "another is done", func() bool { return len(r.worked()) == 1 })
+}
+
+// Whoever is called at night reads when it began and what fails.
+func TestAnOutageIsToldFromItsBeginningToItsEnd(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var says atomic.Value
+		says.Store("connection refused")
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			if text := says.Load().(string); text != "" {
+				return queue.Down(errors.New(text))
+			}
+			return nil
+		})
+		for range 10 {
+			r.insert(note{"x"})
+		}
+		opened := func() []observer.LoggedEntry { return r.log.FilterMessageSnippet("out of reach").All() }
+		eventually(t, "it is logged", func() bool { return len(opened()) == 1 })
+		began := r.q.Services()[0]
+		says.Store("HTTP 502")
+		eventually(t, "a canary tells what is wrong now", func() bool { return r.q.Services()[0].Last.Error == "HTTP 502" })
+		if now := r.q.Services()[0]; began.DownSince.IsZero() || !now.DownSince.Equal(began.DownSince) {
+			t.Errorf("down since %v, and then %v", began.DownSince, now.DownSince)
+		}
+		eventually(t, "the canary itself has it", func() bool {
+			return slices.ContainsFunc(r.list(queue.Selection{}), func(l queue.Letter) bool { return l.Error == "HTTP 502" })
+		})
+		says.Store("")
+		closed := func() []observer.LoggedEntry { return r.log.FilterMessageSnippet("is back; the jobs of").All() }
+		eventually(t, "its end is logged", func() bool { return len(closed()) == 1 })
+		if n := len(opened()); n != 1 {
+			t.Errorf("its beginning is logged %d times", n)
+		}
+		if was := opened()[0].ContextMap(); was["stage"] != "notes" || was["last_error"] != "connection refused" {
+			t.Errorf("its beginning says %v", was)
+		}
+		if was := closed()[0].ContextMap(); was["last_error"] != "HTTP 502" || was["down_for"].(time.Duration) <= 0 {
+			t.Errorf("its end says %v", was)
+		}
+		if s := r.q.Services()[0]; !s.DownSince.IsZero() {
+			t.Errorf("it stands at %+v", s)
+		}
+	})
+}
+
 func TestAPanicIsAFailureOfTheJobsOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, openDB(t, store.Options{DataDir: t.TempDir()}, queue.Engine{}), queue.Engine{}, func(context.Context, queue.Job[note]) error {
@@ -420,6 +512,71 @@ func TestAPanicIsAFailureOfTheJobsOwn(t *testing.T) {
 	}
 	if text := l.Failed[0].Error; strings.Contains(text, "customer") || !strings.Contains(text, "queue_test.go") {
 		t.Errorf("the failure says %q", text)
+	}
+}
+
+// Dead letters are kept until somebody decides, and would hide what waits.
+func TestWhatWaitsIsListedWithoutDeadLetters(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		r := newRig(t, openDB(t, o, e), e, func(_ context.Context, j queue.Job[note]) error {
+			if j.Args.Text == "wrong" {
+				return queue.Dead(errors.New("no"), "refused")
+			}
+			return queue.Down(errors.New("connection refused"))
+		})
+		r.insert(note{"wrong"}, note{"wrong"}, note{"wrong"})
+		eventually(t, "three are dead", func() bool { return len(r.list(queue.Selection{Dead: true})) == 3 })
+		for range 20 {
+			r.insert(note{"x"})
+		}
+		eventually(t, "the circuit opens", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 1 })
+		office, err := r.q.Office(r.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls, err := office.List(t.Context(), queue.Selection{Stage: "notes"}, 5)
+		if err != nil || len(ls) != 5 {
+			t.Fatalf("listed %+v, %v", ls, err)
+		}
+		for _, l := range ls {
+			if l.State != queue.Retry && l.State != queue.Running { // one at a time finds out
+				t.Errorf("behind an open circuit: %+v", l)
+			}
+		}
+		for _, row := range []struct {
+			selected queue.Selection
+			want     int
+		}{
+			{queue.Selection{}, 20},
+			{queue.Selection{Dead: true}, 3},
+			{queue.Selection{Stage: "other"}, 0},
+			{queue.Selection{Stage: "notes", IDs: []int64{ls[0].ID}}, 1},
+		} {
+			if n, err := office.Count(t.Context(), row.selected); n != row.want || err != nil {
+				t.Errorf("%+v counts %d, %v", row.selected, n, err)
+			}
+		}
+	})
+}
+
+// Bodies are long, and a list of hundreds would read them all.
+func TestAListDoesNotReadWhatJobsHold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, openDB(t, store.Options{DataDir: t.TempDir()}, queue.Engine{}), queue.Engine{}, func(context.Context, queue.Job[note]) error { return nil })
+	r.insert(note{"before"})
+	eventually(t, "it works", func() bool { return len(r.worked()) == 1 })
+	r.stop()
+	r.insert(note{"x"})
+	if _, err := r.db.ExecContext(t.Context(), `UPDATE river_job SET args = 'whoever reads this fails'`); err != nil {
+		t.Fatal(err)
+	}
+	ls := r.list(queue.Selection{})
+	if len(ls) != 1 || ls[0].Kind != "note" || ls[0].CreatedAt.IsZero() || ls[0].DueAt.IsZero() {
+		t.Fatalf("listed %+v", ls)
+	}
+	if l, err := r.office().Show(t.Context(), ls[0].ID); err != nil || l.ID != ls[0].ID {
+		t.Errorf("shown %+v, %v", l, err)
 	}
 }
 

@@ -34,13 +34,43 @@ type stage struct {
 	working int  // workers that River was given; 0: it does not fetch
 	closing bool // River was told to stop fetching, and some job is still in hand
 
-	mu     sync.Mutex
-	opened time.Time // zero: the circuit is closed
-	closed bool      // just now: dead letters of the time before may go on
+	mu      sync.Mutex
+	opened  time.Time // the last time; zero: the circuit is closed
+	since   time.Time // the first time of this outage
+	resting time.Time // the service asked to be left alone until then
+	trouble Failure   // the last that was the service's
+	closed  bool      // just now: dead letters of the time before may go on
+}
+
+// Service is how the service of a stage stands.
+type Service struct {
+	Stage     string
+	DownSince time.Time // zero: it can be used, for all that is known
+	RestsTill time.Time // it asked to be left alone until then; zero: it did not
+	Last      Failure   // the last that was its own; zero: none since the start
+}
+
+// Services returns how the services of all stages stand.
+func (q *Queue) Services() []Service {
+	list := make([]Service, len(q.stages))
+	for i, s := range q.stages {
+		list[i] = s.service(time.Now())
+	}
+	return list
+}
+
+func (s *stage) service(now time.Time) Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := Service{Stage: s.Name, DownSince: s.since, Last: s.trouble}
+	if now.Before(s.resting) {
+		v.RestsTill = s.resting
+	}
+	return v
 }
 
 // newStage returns a stage that calls wake when its circuit opens or closes.
-func newStage(s Stage, openFor time.Duration, wake func()) *stage {
+func newStage(s Stage, openFor time.Duration, log *zap.Logger, wake func()) *stage {
 	st := &stage{Stage: s, openFor: openFor}
 	st.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         s.Name,
@@ -51,11 +81,18 @@ func newStage(s Stage, openFor time.Duration, wake func()) *stage {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			st.mu.Lock()
 			defer st.mu.Unlock()
+			now := time.Now()
+			fields := []zap.Field{zap.String("stage", st.Name), zap.String("last_error", st.trouble.Error)}
 			switch to {
 			case gobreaker.StateOpen:
-				st.opened = time.Now()
+				st.opened = now
+				if st.since.IsZero() { // otherwise one has found that it is still down
+					st.since = now
+					log.Warn("a service is out of reach; the jobs of its stage wait for it", fields...)
+				}
 			case gobreaker.StateClosed:
-				st.opened, st.closed = time.Time{}, true
+				log.Info("a service is back; the jobs of its stage go on", append(fields, zap.Duration("down_for", now.Sub(st.since)))...)
+				st.opened, st.since, st.closed = time.Time{}, time.Time{}, true
 			case gobreaker.StateHalfOpen:
 			}
 			wake()
@@ -73,11 +110,31 @@ func (s *stage) justClosed() bool {
 	return closed
 }
 
-// open reports whether the stage waits for its service.
+// open reports whether the circuit is open: the service is out of reach.
 func (s *stage) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.opened.IsZero()
+}
+
+// rests reports whether the service asked to be left alone.
+func (s *stage) rests(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.resting)
+}
+
+// waits reports whether the stage waits for its service.
+func (s *stage) waits(now time.Time) bool { return s.open() || s.rests(now) }
+
+// learn keeps what an attempt says of the service.
+func (s *stage) learn(f Failure, rest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = f
+	if until := f.At.Add(rest); rest > 0 && until.After(s.resting) {
+		s.resting = until
+	}
 }
 
 // wanted returns how many jobs the stage may have in hand now.
@@ -85,7 +142,7 @@ func (s *stage) wanted(paused bool, now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case paused:
+	case paused, now.Before(s.resting):
 		return 0
 	case s.opened.IsZero():
 		return s.Workers
