@@ -24,6 +24,7 @@ type state struct {
 	synced   bool      // everything has been read once
 	syncedAt time.Time // when the last good poll began
 	since    time.Time // deltas reach back to here
+	polledAt time.Time // when the last good poll ended
 	deltas   bool      // the server knows updated_within
 
 	sweepStarted time.Time
