@@ -85,8 +85,9 @@ type Picture struct {
 	// outcome. Always 0 without a ledger.
 	Undecided int
 
-	// Unanswered has the open conversations in which a customer wrote within
-	// the last hour, as far as their rows tell, and nobody has answered since.
+	// Unanswered has the open conversations in which a customer may have written
+	// within the last hour, as far as their rows tell, and nobody has answered
+	// since.
 	Unanswered []Unanswered
 
 	// Problem says what the last poll failed with; empty: it did not fail.
@@ -99,12 +100,12 @@ type Picture struct {
 	Account *chatwoot.Account
 }
 
-// Unanswered is a message that a customer wrote and nobody has answered.
+// Unanswered is an open conversation in which the last word was not an agent's.
 type Unanswered struct {
 	Conversation int64
 	OpenedAt     time.Time // when the conversation was created
-	Message      int64     // the newest; 0: the row does not tell
-	At           time.Time // when the customer wrote, by Chatwoot's clock
+	Newest       int64     // message; a note or a template may hide the customer's
+	At           time.Time // when that was written, by Chatwoot's clock
 }
 
 // Monitor polls. Picture, Hint and Settle may be called at any time from any

@@ -24,17 +24,16 @@ func unanswered(p *monitor.Picture) map[int64]monitor.Unanswered {
 
 func TestWhoWaitsForAnAnswer(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return start.Add(-d) }
-	var waits, noted, answered, campaign, old, back int64
-	var last int64
+	var waits, noted, answered, old, back int64
+	var last, note int64
 	r := newRig(t, rigOptions{prepare: func(sim *chatwootsim.Server) {
 		in := sim.Inboxes()[0]
 		waits = sim.CustomerOpens(ago(20*time.Minute), in, "")
 		last = sim.CustomerWrites(ago(10*time.Minute), waits, "")
 		noted = sim.CustomerOpens(ago(20*time.Minute), in, "")
-		sim.AgentNotes(ago(5*time.Minute), noted)
+		note = sim.AgentNotes(ago(5*time.Minute), noted)
 		answered = sim.CustomerOpens(ago(20*time.Minute), in, "")
 		sim.AgentReplies(ago(5*time.Minute), answered)
-		campaign = sim.CampaignOpens(ago(20*time.Minute), in)
 		old = sim.CustomerOpens(ago(2*time.Hour), in, "")
 		back = sim.CustomerOpens(ago(3*time.Hour), in, "")
 		sim.AgentReplies(ago(2*time.Hour), back)
@@ -56,14 +55,11 @@ func TestWhoWaitsForAnAnswer(t *testing.T) {
 			t.Errorf("%s: waits %v", tt.name, ok)
 		}
 	}
-	if u := got[waits]; u.Message != last || !u.At.Equal(ago(10*time.Minute)) {
+	if u := got[waits]; u.Newest != last || !u.At.Equal(ago(10*time.Minute)) {
 		t.Errorf("the newest message is %+v, want %d", u, last)
 	}
-	if u := got[noted]; u.Message != 0 {
-		t.Errorf("behind a note the row cannot tell the message: %+v", u)
-	}
-	if u, ok := got[campaign]; ok && u.Message != 0 {
-		t.Errorf("a campaign is the customer's message: %+v", u)
+	if u := got[noted]; u.Newest != note || !u.At.Equal(ago(5*time.Minute)) {
+		t.Errorf("behind the customer's message is %+v, want the note %d", u, note)
 	}
 
 	r.sim.AgentReplies(r.ServerNow(), waits)
