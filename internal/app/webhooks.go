@@ -154,17 +154,16 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 	}
 	if handler.Configured() {
 		w.finder = webhook.NewFinder(webhook.FinderOptions{
-			AccountID:   cfg.AccountID,
-			Inbox:       w,
-			Candidates:  func() []webhook.Candidate { return candidates(m.Picture().Unanswered) },
-			Missing:     w.missing,
-			LastMessage: w.lastMessage,
-			Messages:    client.For(chatwoot.Lookup).Messages,
-			Began:       w.began(m.ServerNow),
-			Now:         m.ServerNow,
-			After:       o.After,
-			Logger:      w.log,
-			Registerer:  own,
+			AccountID:  cfg.AccountID,
+			Inbox:      w,
+			Candidates: func() []webhook.Candidate { return candidates(m.Picture().Unanswered) },
+			Missing:    w.missing,
+			History:    client.For(chatwoot.Lookup).History,
+			Began:      w.began(m.ServerNow),
+			Now:        m.ServerNow,
+			After:      o.After,
+			Logger:     w.log,
+			Registerer: own,
 		})
 	}
 	reg.MustRegister(own)
@@ -396,14 +395,6 @@ func (w *webhooks) missing(ctx context.Context, keys []string) ([]string, error)
 		return nil, err
 	}
 	return db.MissingDeliveries(ctx, keys)
-}
-
-func (w *webhooks) lastMessage(ctx context.Context, conversation int64) (int64, error) {
-	db, err := w.books.store()
-	if err != nil {
-		return 0, err
-	}
-	return db.LastMessage(ctx, conversation)
 }
 
 // began returns a function that tells when webhooks were first received.

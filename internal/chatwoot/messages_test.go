@@ -141,3 +141,52 @@ func TestMessagesStopAtTheFirstPageThatFails(t *testing.T) {
 		t.Errorf("%d messages came before the error, want 100", got)
 	}
 }
+
+func TestHistoryPageByPage(t *testing.T) {
+	// last returns the newest twenty below before, of a conversation of n.
+	last := func(n int) func(before int) []int {
+		return func(before int) (ids []int) {
+			for id := max(1, min(n+1, before)-20); id < min(n+1, before); id++ {
+				ids = append(ids, id)
+			}
+			return ids
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		page func(before int) []int
+		stop int // each stops after so many pages; 0: never
+		got  []int
+		says string
+	}{
+		{name: "none", page: last(0), got: []int{0}},
+		{name: "one short of a page", page: last(19), got: []int{19}},
+		{name: "exactly a page", page: last(20), got: []int{20, 0}},
+		{name: "three pages", page: last(45), got: []int{20, 20, 5}},
+		{name: "stopped", page: last(45), stop: 2, got: []int{20, 20}},
+		{name: "a server that ignores before", page: func(int) []int { return last(45)(1000) }, got: []int{20, 20}, says: "asked for messages before 26, got message 26"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := client(t, func(w http.ResponseWriter, r *http.Request) {
+				before, err := strconv.Atoi(r.URL.Query().Get("before"))
+				if err != nil {
+					before = 1000
+				}
+				var list []string
+				for _, id := range tt.page(before) {
+					list = append(list, fmt.Sprintf(`{"id":%d,"message_type":0,"created_at":1782119671}`, id))
+				}
+				saysJSON(`{"payload":[`+strings.Join(list, ",")+`]}`)(w, r)
+			})
+			var got []int
+			err := c.History(t.Context(), 7, func(page []chatwoot.Message) bool {
+				got = append(got, len(page))
+				return len(got) != tt.stop
+			})
+			same(t, "the list of pages", got, tt.got)
+			if tt.says == "" && err != nil || tt.says != "" && (!chatwoot.Is(err, chatwoot.Malformed) || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("the error is %v, want %q", err, tt.says)
+			}
+		})
+	}
+}

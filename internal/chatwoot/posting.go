@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 )
 
@@ -54,27 +53,6 @@ func (c *Client) postMessage(ctx context.Context, conversation int64, fields map
 		return s.end()
 	})
 	return m, err
-}
-
-// RecentMessages returns the newest messages of a conversation with ids below
-// before, oldest first; before 0 is no limit. Private notes and activity lines
-// are left out, and twenty are the most that Chatwoot tells.
-func (c *Client) RecentMessages(ctx context.Context, conversation, before int64) ([]Message, error) {
-	v := url.Values{"filter_internal_messages": {"1"}}
-	if before > 0 {
-		v.Set("before", strconv.FormatInt(before, 10))
-	}
-	var messages []Message
-	err := c.get(ctx, request{
-		endpoint: EndpointMessages,
-		path:     c.accountPath("conversations", strconv.FormatInt(conversation, 10), "messages"),
-		label:    c.accountPath("conversations", "{id}", "messages"),
-		query:    v,
-	}, func(a answer) (err error) {
-		messages, err = decodeMessages(a.body)
-		return err
-	})
-	return messages, err
 }
 
 // Undone reports whether a request that failed certainly changed nothing. A

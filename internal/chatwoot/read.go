@@ -1,12 +1,14 @@
 package chatwoot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -113,6 +115,52 @@ func (c *Client) Messages(ctx context.Context, conversation, after int64, each f
 
 // messagesPerPage is what Chatwoot answers to after= at most.
 const messagesPerPage = 100
+
+// RecentMessages returns the newest messages of a conversation with ids below
+// before, oldest first; before 0 is no limit. Private notes and activity lines
+// are left out, and recentPerPage are the most that Chatwoot tells.
+func (c *Client) RecentMessages(ctx context.Context, conversation, before int64) ([]Message, error) {
+	v := url.Values{"filter_internal_messages": {"1"}}
+	if before > 0 {
+		v.Set("before", strconv.FormatInt(before, 10))
+	}
+	var messages []Message
+	err := c.get(ctx, request{
+		endpoint: EndpointMessages,
+		path:     c.accountPath("conversations", strconv.FormatInt(conversation, 10), "messages"),
+		label:    c.accountPath("conversations", "{id}", "messages"),
+		query:    v,
+	}, func(a answer) (err error) {
+		messages, err = decodeMessages(a.body)
+		return err
+	})
+	return messages, err
+}
+
+// recentPerPage is what Chatwoot answers without after= at most.
+const recentPerPage = 20
+
+// History calls each for the messages of a conversation, as RecentMessages
+// returns them, the newest page first, until they end or each returns false.
+func (c *Client) History(ctx context.Context, conversation int64, each func([]Message) (more bool)) error {
+	for before := int64(0); ; {
+		page, err := c.RecentMessages(ctx, conversation, before)
+		if err != nil {
+			return err
+		}
+		if !each(page) || len(page) < recentPerPage {
+			return nil
+		}
+		first := slices.MinFunc(page, func(a, b Message) int { return cmp.Compare(a.ID, b.ID) }).ID
+		if before != 0 && first >= before {
+			return &Error{
+				Endpoint: "GET " + c.accountPath("conversations", "{id}", "messages"), Kind: Malformed, Status: http.StatusOK,
+				Err: fmt.Errorf("asked for messages before %d, got message %d", before, first),
+			}
+		}
+		before = first
+	}
+}
 
 // Profile is who a token belongs to.
 type Profile struct {

@@ -6,3 +6,6 @@ package monitor
 func (m *Monitor) Watch(published func(*Picture), resting func()) {
 	m.published, m.resting = published, resting
 }
+
+// MostSettled is how many readings of Settle wait for the end of a poll.
+const MostSettled = mostSettled

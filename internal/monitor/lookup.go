@@ -189,13 +189,16 @@ func (m *Monitor) learn(r reply) bool {
 }
 
 // take takes in what Settle has read. It reports whether the picture changed.
-func (m *Monitor) take(r reply) bool {
+func (m *Monitor) take(r settlement) bool {
 	if r.err == nil {
+		if r.asked.Before(m.polledAt) {
+			return false // it may be older than what the poll has brought, or than what that took away
+		}
 		m.apply(*r.conversation, r.seen)
 		return true
 	}
 	flying := m.flying[r.id]
-	changed := m.learn(r)
+	changed := m.learn(r.reply)
 	if flying { // a look-up of its own goes on
 		m.flying[r.id] = true
 	}

@@ -39,6 +39,8 @@ const (
 	certainty = 2 * time.Second
 
 	repairPasses = 3 // readings of everything before a difference is reported
+
+	mostSettled = 256 // readings of Settle that wait for the end of a poll
 )
 
 // Options configures a Monitor.
@@ -83,8 +85,9 @@ type Picture struct {
 	// outcome. Always 0 without a ledger.
 	Undecided int
 
-	// Unanswered has the open conversations in which a customer wrote within
-	// the last hour, as far as their rows tell, and nobody has answered since.
+	// Unanswered has the open conversations in which a customer may have written
+	// within the last hour, as far as their rows tell, and nobody has answered
+	// since.
 	Unanswered []Unanswered
 
 	// Problem says what the last poll failed with; empty: it did not fail.
@@ -97,12 +100,12 @@ type Picture struct {
 	Account *chatwoot.Account
 }
 
-// Unanswered is a message that a customer wrote and nobody has answered.
+// Unanswered is an open conversation in which the last word was not an agent's.
 type Unanswered struct {
 	Conversation int64
 	OpenedAt     time.Time // when the conversation was created
-	Message      int64     // the newest; 0: the row does not tell
-	At           time.Time // when the customer wrote, by Chatwoot's clock
+	Newest       int64     // message; a note or a template may hide the customer's
+	At           time.Time // when that was written, by Chatwoot's clock
 }
 
 // Monitor polls. Picture, Hint and Settle may be called at any time from any
@@ -120,7 +123,7 @@ type Monitor struct {
 
 	picture atomic.Pointer[Picture]
 	hints   chan struct{}
-	settled chan reply // what Settle has read
+	settled chan settlement // what Settle has read
 
 	// For tests; nil in production.
 	published func(*Picture)
@@ -149,7 +152,7 @@ func New(o Options) (*Monitor, error) {
 		now:     o.Now,
 		after:   o.After,
 		hints:   make(chan struct{}, 1),
-		settled: make(chan reply),
+		settled: make(chan settlement, mostSettled),
 		promise: o.Promises,
 		ledger:  o.Ledger,
 		state:   newState(promises),
@@ -184,22 +187,30 @@ func (m *Monitor) Hint() {
 	}
 }
 
+// settlement is what Settle has read.
+type settlement struct {
+	reply
+	asked time.Time // by our clock
+}
+
 // Settle reads a conversation now, so that what became of it is known and goes
-// to the ledger. It blocks until that is done. A conversation that is gone is no
-// error; that of Chatwoot is returned as it is.
+// to the ledger without a poll. A conversation that is gone is no error; that of
+// Chatwoot is returned as it is.
+//
+// It does not wait for Run, which may be in a poll as long as Chatwoot lets it.
+// If too much has been read meanwhile, it is left to the next poll.
 func (m *Monitor) Settle(ctx context.Context, conversation int64) error {
-	r := reply{ask: ask{id: conversation, row: true}, seen: m.certainNow()}
+	s := settlement{reply: reply{ask: ask{id: conversation, row: true}, seen: m.certainNow()}, asked: m.now()}
 	row, err := m.client.For(chatwoot.Lookup).Conversation(ctx, conversation)
-	r.conversation, r.err = &row, err
+	s.conversation, s.err = &row, err
 	if err != nil && !chatwoot.Is(err, chatwoot.NotFound) {
 		return err
 	}
 	select {
-	case m.settled <- r:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case m.settled <- s:
+	default:
 	}
+	return nil
 }
 
 // Run polls until ctx ends, and returns nil then. It may be called once.
@@ -234,7 +245,15 @@ func (m *Monitor) Run(ctx context.Context) error {
 	if plan, due := m.sweepDue(); due {
 		startSweep(plan)
 	}
+	settle := func(s settlement) {
+		if m.take(s) && publishAt.IsZero() {
+			publishAt = m.now().Add(time.Second)
+		}
+	}
 	for ctx.Err() == nil {
+		for range len(m.settled) { // also when polls follow each other without a break
+			settle(<-m.settled)
+		}
 		var timer <-chan time.Time
 		publishing := false
 		if sweeping == nil || m.synced { // otherwise there is no picture yet to keep up to date
@@ -267,10 +286,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 			if m.learn(r) && publishAt.IsZero() {
 				publishAt = m.now().Add(time.Second) // one picture for many replies
 			}
-		case r := <-m.settled:
-			if m.take(r) && publishAt.IsZero() {
-				publishAt = m.now().Add(time.Second)
-			}
+		case s := <-m.settled:
+			settle(s)
 		case b, more := <-sweeping:
 			if more {
 				m.applyBatch(b)

@@ -54,7 +54,7 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 			uncertain++
 		}
 	}
-	m.since = started
+	m.since, m.polledAt = started, m.now()
 	m.compare(first.AllCount, uncertain)
 	m.refreshInboxes(ctx)
 	m.plan()

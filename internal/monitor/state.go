@@ -24,6 +24,7 @@ type state struct {
 	synced   bool      // everything has been read once
 	syncedAt time.Time // when the last good poll began
 	since    time.Time // deltas reach back to here
+	polledAt time.Time // when the last good poll ended
 	deltas   bool      // the server knows updated_within
 
 	sweepStarted time.Time
@@ -208,21 +209,17 @@ func handedOver(pendingAt, waitingSince, version time.Time) time.Time {
 	return version
 }
 
-// unansweredFor is how long a customer's message counts as Unanswered.
+// unansweredFor is how long a conversation counts as Unanswered.
 const unansweredFor = time.Hour
 
 // followCustomer notes whether the last word is the customer's.
 func (s *state) followCustomer(c chatwoot.Conversation, seen time.Time) {
 	delete(s.unanswered, c.ID)
-	if c.Status != chatwoot.Open {
+	if c.Status != chatwoot.Open || c.Spoken == nil || c.Spoken.Kind != chatwoot.Incoming && c.WaitingSince.IsZero() {
 		return
 	}
-	u := Unanswered{Conversation: c.ID, OpenedAt: c.CreatedAt, At: c.WaitingSince}
-	if c.Spoken != nil && c.Spoken.Kind == chatwoot.Incoming {
-		u.Message, u.At = c.Spoken.ID, c.Spoken.CreatedAt
-	}
-	if u.At.After(seen.Add(-unansweredFor)) {
-		s.unanswered[c.ID] = u
+	if c.Spoken.CreatedAt.After(seen.Add(-unansweredFor)) {
+		s.unanswered[c.ID] = Unanswered{Conversation: c.ID, OpenedAt: c.CreatedAt, Newest: c.Spoken.ID, At: c.Spoken.CreatedAt}
 	}
 }
 

@@ -80,15 +80,6 @@ func (r *Reader) LastStatus(ctx context.Context, conversation int64) (status str
 	return status, at, err
 }
 
-// LastMessage returns the newest message of a conversation of which a delivery
-// was kept; 0: there is none.
-func (r *Reader) LastMessage(ctx context.Context, conversation int64) (id int64, err error) {
-	err = r.do(ctx, opWebhookRead, "read the last message of a conversation", func() error {
-		return r.db.QueryRowContext(ctx, r.sql(`SELECT COALESCE(MAX(message), 0) FROM main.deliveries WHERE conversation = $1`), conversation).Scan(&id)
-	})
-	return id, err
-}
-
 // MissingDeliveries returns those of some keys that were never kept, in their
 // order.
 func (r *Reader) MissingDeliveries(ctx context.Context, keys []string) ([]string, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,13 +27,13 @@ const (
 	readsAtOnce = 8 // conversations
 )
 
-// Candidate is a conversation in which a customer waits for an answer, and of
-// whose messages a webhook should have told.
+// Candidate is a conversation in which a customer may wait for an answer, and of
+// whose messages webhooks should have told.
 type Candidate struct {
 	Conversation int64
 	OpenedAt     time.Time // when the conversation was created
-	Message      int64     // the customer's newest; 0: unknown
-	At           time.Time // when the customer wrote
+	Newest       int64     // message, which need not be the customer's
+	At           time.Time // when that was written
 }
 
 // FinderOptions configures a Finder. All but the Logger and the Registerer are
@@ -45,11 +46,8 @@ type FinderOptions struct {
 	Candidates func() []Candidate
 	// Missing returns those of some keys that were never accepted.
 	Missing func(ctx context.Context, keys []string) ([]string, error)
-	// LastMessage returns the newest message of a conversation that was
-	// accepted; 0: none.
-	LastMessage func(ctx context.Context, conversation int64) (int64, error)
-	// Messages reads a conversation behind a message, oldest first.
-	Messages func(ctx context.Context, conversation, after int64, each func([]chatwoot.Message) (more bool)) error
+	// History reads a conversation, the newest page first.
+	History func(ctx context.Context, conversation int64, each func([]chatwoot.Message) (more bool)) error
 	// Began returns when webhooks were first received.
 	Began func(context.Context) (time.Time, error)
 
@@ -64,7 +62,15 @@ type FinderOptions struct {
 type Finder struct {
 	o      FinderOptions
 	missed prometheus.Counter
-	looked map[int64]int64 // conversations whose unknown messages were read, up to which
+	looked map[int64]look // of the candidates
+}
+
+// look is how far a conversation was read. Which of its messages came is known
+// of no conversation from its newest message alone, so each new one has it read
+// again, and only as far back as the time before.
+type look struct {
+	newest int64 // as the candidate named it
+	upTo   int64 // message; what was younger may still have been on its way
 }
 
 // NewFinder returns a Finder.
@@ -72,7 +78,7 @@ func NewFinder(o FinderOptions) *Finder {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	f := &Finder{o: o, looked: map[int64]int64{}, missed: prometheus.NewCounter(prometheus.CounterOpts{
+	f := &Finder{o: o, looked: map[int64]look{}, missed: prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: namespace, Name: "webhook_missed_total",
 		Help: "Messages of customers that no webhook told of within a minute, and that polling found.",
 	})}
@@ -116,86 +122,86 @@ func (f *Finder) Look(ctx context.Context) error {
 	if began.After(from) {
 		from = began
 	}
-	var keys []string
-	suspects := map[string]Candidate{}
+	looked := map[int64]look{} // forgets those that are no candidates any more
+	var due []Candidate
 	for _, c := range f.o.Candidates() {
-		if c.At.Before(from) || c.At.After(to) {
+		last, known := f.looked[c.Conversation]
+		if known {
+			looked[c.Conversation] = last
+		}
+		if c.At.Before(from) || c.At.After(to) || known && last.newest == c.Newest {
 			continue
 		}
-		key := messageKey(f.o.AccountID, c.Message)
-		if c.Message == 0 {
-			key = fmt.Sprint("unknown ", c.Conversation) // never accepted, so always missing
-			if f.looked[c.Conversation] == c.At.Unix() {
-				continue
-			}
-		}
-		keys = append(keys, key)
-		suspects[key] = c
+		due = append(due, c)
 	}
-	if len(keys) == 0 {
-		return nil
-	}
-	missing, err := f.o.Missing(ctx, keys)
-	if err != nil {
-		return err
-	}
-	errs := make([]error, len(missing))
+	f.looked = looked
+	upTo, errs := make([]int64, len(due)), make([]error, len(due))
 	var g errgroup.Group // what is taken in at the same time shares a commit
 	g.SetLimit(readsAtOnce)
-	for i, key := range missing {
+	for i, c := range due {
+		read := looked[c.Conversation].upTo
 		g.Go(func() error {
-			errs[i] = f.read(ctx, suspects[key], from, to)
+			upTo[i], errs[i] = f.read(ctx, c, read, from, to)
 			return nil
 		})
 	}
 	_ = g.Wait()
-	for i, key := range missing {
-		c := suspects[key]
+	for i, c := range due {
 		if errs[i] != nil {
 			errs[i] = fmt.Errorf("conversation %d: %w", c.Conversation, errs[i])
-		} else if c.Message == 0 {
-			f.looked[c.Conversation] = c.At.Unix()
+			continue
 		}
+		looked[c.Conversation] = look{newest: c.Newest, upTo: upTo[i]}
 	}
 	return errors.Join(errs...)
 }
 
 // read takes in the unanswered messages of a conversation that were written in
-// [from, to] and never came.
-func (f *Finder) read(ctx context.Context, c Candidate, from, to time.Time) error {
-	after, err := f.o.LastMessage(ctx, c.Conversation)
-	if err != nil {
-		return err
-	}
-	if after == 0 && c.OpenedAt.Before(from) && c.Message != 0 {
-		after = c.Message - 1 // a long conversation is not read from its beginning
-	}
+// [from, to] and never came. Messages up to read were looked at before; it
+// returns up to which they now are.
+func (f *Finder) read(ctx context.Context, c Candidate, read int64, from, to time.Time) (upTo int64, err error) {
+	upTo = read
 	var unanswered []chatwoot.Message
-	err = f.o.Messages(ctx, c.Conversation, after, func(ms []chatwoot.Message) bool {
-		for _, m := range ms {
+	err = f.o.History(ctx, c.Conversation, func(page []chatwoot.Message) (more bool) {
+		for _, m := range slices.Backward(page) {
 			switch {
-			case m.Human():
-				unanswered = nil
-			case m.Kind == chatwoot.Incoming && !m.Private && !m.CreatedAt.Before(from) && !m.CreatedAt.After(to):
+			case m.Human() || m.CreatedAt.Before(from) || m.ID <= read:
+				return false
+			case m.CreatedAt.After(to):
+				continue
+			case m.Kind == chatwoot.Incoming && !m.Private:
 				unanswered = append(unanswered, m)
 			}
+			upTo = max(upTo, m.ID)
 		}
 		return true
 	})
 	if chatwoot.Is(err, chatwoot.NotFound) {
-		return nil // deleted since the last poll
+		return upTo, nil // deleted since the last poll
 	}
+	if err != nil || len(unanswered) == 0 {
+		return upTo, err
+	}
+	slices.Reverse(unanswered)
+	keys := make([]string, len(unanswered))
+	for i, m := range unanswered {
+		keys[i] = messageKey(f.o.AccountID, m.ID)
+	}
+	missing, err := f.o.Missing(ctx, keys)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, m := range unanswered {
+	for i, m := range unanswered {
+		if !slices.Contains(missing, keys[i]) {
+			continue
+		}
 		d, err := f.delivery(c, m)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		fresh, err := f.o.Inbox.Accept(ctx, d)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if fresh {
 			f.missed.Inc()
@@ -203,7 +209,7 @@ func (f *Finder) read(ctx context.Context, c Candidate, from, to time.Time) erro
 				zap.Int64("conversation_id", c.Conversation), zap.Int64("message_id", m.ID), zap.Time("written", m.CreatedAt))
 		}
 	}
-	return nil
+	return upTo, nil
 }
 
 // delivery returns what a webhook would have brought, as far as it matters.

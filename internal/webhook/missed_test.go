@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -54,17 +55,11 @@ func newSearch(t *testing.T) *search {
 				return slices.ContainsFunc(s.all(), func(d webhook.Delivery) bool { return d.Key == key })
 			}), nil
 		},
-		LastMessage: func(_ context.Context, conversation int64) (last int64, err error) {
-			for _, d := range s.all() {
-				if d.ConversationID == conversation {
-					last = max(last, d.MessageID)
-				}
-			}
-			return last, nil
-		},
-		Messages: func(ctx context.Context, conversation, after int64, each func([]chatwoot.Message) bool) error {
-			s.requests.Add(1)
-			return client.Messages(ctx, conversation, after, each)
+		History: func(ctx context.Context, conversation int64, each func([]chatwoot.Message) bool) error {
+			return client.History(ctx, conversation, func(page []chatwoot.Message) bool {
+				s.requests.Add(1)
+				return each(page)
+			})
 		},
 		Began:      func(context.Context) (time.Time, error) { return noon.Add(-30 * time.Minute), nil },
 		Now:        func() time.Time { return noon },
@@ -99,7 +94,7 @@ func TestMessagesThatNoWebhookToldOfAreFound(t *testing.T) {
 	conv := s.sim.CustomerOpens(ago(10*time.Minute), in, "My parcel is lost.")
 	second := s.sim.CustomerWrites(ago(5*time.Minute), conv, "Hello?")
 	fresh := s.sim.CustomerWrites(ago(30*time.Second), conv, "Anybody?")
-	c := webhook.Candidate{Conversation: conv, OpenedAt: ago(10 * time.Minute), Message: second, At: ago(5 * time.Minute)}
+	c := webhook.Candidate{Conversation: conv, OpenedAt: ago(10 * time.Minute), Newest: second, At: ago(5 * time.Minute)}
 
 	got := s.look(c)
 	if len(got) != 2 || got[1] != second || slices.Contains(got, fresh) {
@@ -143,41 +138,103 @@ func TestWhatIsNotMissed(t *testing.T) {
 			if tt.then != nil {
 				tt.then(s, conv)
 			}
-			if got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: ago(tt.written), Message: 1, At: ago(tt.written)}); got != nil {
+			if got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: ago(tt.written), Newest: 1, At: ago(tt.written)}); got != nil {
 				t.Errorf("found %v", got)
 			}
 		})
 	}
 }
 
-// A private note behind the customer's message hides it in the row.
-func TestAMessageThatTheRowDoesNotNameIsLookedForOnce(t *testing.T) {
+// asked returns how many requests the looks since the last call have cost.
+func (s *search) asked() int32 { return s.requests.Swap(0) }
+
+// What a webhook told of hides nothing that was lost before it.
+func TestAMessageBeforeOneThatArrivedIsFound(t *testing.T) {
 	s := newSearch(t)
-	at := noon.Add(-10 * time.Minute)
-	conv := s.sim.CustomerOpens(at, s.sim.Inboxes()[0], "")
-	s.sim.AgentNotes(noon.Add(-5*time.Minute), conv)
-	c := webhook.Candidate{Conversation: conv, OpenedAt: at, At: at}
-	if got := s.look(c); len(got) != 1 {
-		t.Errorf("found %v, want one", got)
+	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
+	conv := s.sim.CustomerOpens(ago(10*time.Minute), s.sim.Inboxes()[0], "")
+	second := s.sim.CustomerWrites(ago(5*time.Minute), conv, "")
+	arrives := func(message int64) {
+		t.Helper()
+		key := fmt.Sprintf("%d/message_created/%d", account, message)
+		if _, err := s.Accept(t.Context(), webhook.Delivery{Key: key, ConversationID: conv, MessageID: message}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s.look(c)
-	if s.requests.Load() != 1 {
-		t.Errorf("%d requests, want one", s.requests.Load())
+	arrives(second)
+	c := webhook.Candidate{Conversation: conv, OpenedAt: ago(10 * time.Minute), Newest: second, At: ago(5 * time.Minute)}
+	if got := s.look(c); len(got) != 1 || got[0] >= second || s.asked() != 1 {
+		t.Errorf("found %v, want the first message alone, with one request", got)
+	}
+	third := s.sim.CustomerWrites(ago(4*time.Minute), conv, "")
+	c.Newest, c.At = s.sim.CustomerWrites(ago(3*time.Minute), conv, ""), ago(3*time.Minute)
+	arrives(c.Newest)
+	if got := s.look(c); !slices.Equal(got, []int64{third}) || s.asked() != 1 {
+		t.Errorf("found %v, want %d, with one request", got, third)
+	}
+	if got := s.look(c); got != nil || s.asked() != 0 {
+		t.Errorf("without a new message, found %v; want neither that nor a request", got)
 	}
 }
 
-// Of an old conversation that no webhook ever told of, the newest message is
-// read and not the whole history.
-func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
+// A private note behind the customer's message hides it in the row.
+func TestAMessageBehindANoteIsFound(t *testing.T) {
+	s := newSearch(t)
+	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
+	conv := s.sim.CustomerOpens(ago(10*time.Minute), s.sim.Inboxes()[0], "")
+	c := webhook.Candidate{Conversation: conv, OpenedAt: ago(10 * time.Minute)}
+	for _, at := range []time.Duration{9 * time.Minute, 5 * time.Minute} {
+		c.Newest, c.At = s.sim.AgentNotes(ago(at), conv), ago(at)
+		if got := s.look(c); len(got) != 1 || s.asked() != 1 {
+			t.Errorf("found %v, want one with one request", got)
+		}
+		if got := s.look(c); got != nil || s.asked() != 0 {
+			t.Errorf("without a new message, found %v; want neither that nor a request", got)
+		}
+		s.sim.CustomerWrites(ago(at-time.Minute), conv, "")
+	}
+}
+
+// However long a conversation is, it is read as far back as something can have
+// been missed, and nothing in it twice.
+func TestALongConversationIsReadFromItsEnd(t *testing.T) {
 	s := newSearch(t)
 	opened := noon.Add(-100 * time.Hour)
 	conv := s.sim.CustomerOpens(opened, s.sim.Inboxes()[0], "")
 	for i := range 150 {
 		s.sim.CustomerWrites(opened.Add(time.Duration(i)*time.Second), conv, "")
 	}
-	last := s.sim.CustomerWrites(noon.Add(-2*time.Minute), conv, "")
-	got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: opened, Message: last, At: noon.Add(-2 * time.Minute)})
-	if !slices.Equal(got, []int64{last}) || s.requests.Load() != 1 {
-		t.Errorf("found %v with %d requests, want %d with one", got, s.requests.Load(), last)
+	c := webhook.Candidate{Conversation: conv, OpenedAt: opened}
+	write := func(n int) (ids []int64) {
+		for range n {
+			ids = append(ids, s.sim.CustomerWrites(noon.Add(-2*time.Minute), conv, ""))
+		}
+		c.Newest, c.At = ids[n-1], noon.Add(-2*time.Minute)
+		return ids
+	}
+	for _, tt := range []struct{ messages, requests int }{{1, 1}, {1, 1}, {45, 3}, {1, 1}} {
+		want := write(tt.messages)
+		if got := s.look(c); !slices.Equal(got, want) {
+			t.Errorf("found %v, want %v", got, want)
+		}
+		if n := s.asked(); n != int32(tt.requests) {
+			t.Errorf("%d requests for %d messages, want %d", n, tt.messages, tt.requests)
+		}
+	}
+}
+
+// What was read is remembered as long as it is of use.
+func TestWhoIsNoCandidateIsForgotten(t *testing.T) {
+	s := newSearch(t)
+	at := noon.Add(-10 * time.Minute)
+	c := webhook.Candidate{Conversation: s.sim.CustomerOpens(at, s.sim.Inboxes()[0], ""), OpenedAt: at, Newest: 1, At: at}
+	for _, tt := range []struct {
+		candidates []webhook.Candidate
+		requests   int32
+	}{{[]webhook.Candidate{c}, 1}, {[]webhook.Candidate{c}, 0}, {nil, 0}, {[]webhook.Candidate{c}, 1}} {
+		s.look(tt.candidates...)
+		if n := s.asked(); n != tt.requests {
+			t.Errorf("%d requests with the candidates %v, want %d", n, tt.candidates, tt.requests)
+		}
 	}
 }
