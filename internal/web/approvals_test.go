@@ -164,7 +164,7 @@ func TestFormOfAnEndedSessionLeadsBack(t *testing.T) {
 		{"/approvals?state=all&page=2", "./approvals?state=all&page=2"},
 		{"", "./"},
 		{"https://evil.example/", "./"},
-		{"//evil.example/", "./"},
+		{"//evil.example/x", "./"},
 		{"///evil.example/", "./"},
 		{`/\evil.example`, "./%5Cevil.example"},
 		{"/../evil", "./"},
