@@ -210,7 +210,7 @@ func TestEveryAlertSaysWhatAPersonNeeds(t *testing.T) {
 	}
 }
 
-func TestEveryAlertHasItsRunbookPage(t *testing.T) {
+func TestEveryAlertHasItsPage(t *testing.T) {
 	pages, err := filepath.Glob("../docs/runbooks/Chatwoot*.md")
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ var elsewhere = []string{"systemctl", "journalctl"}
 
 // At three in the morning nobody corrects a command. Each runs here as it is
 // printed, beside a monitor that works.
-func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
+func TestCommandsOfTheAlertPagesWork(t *testing.T) {
 	root := promtest.Root(t)
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "chatwoot-sla")
@@ -92,7 +92,7 @@ func TestCommandsOfTheRunbookPagesWork(t *testing.T) {
 	}
 }
 
-func TestRunbookIndexNamesEveryPage(t *testing.T) {
+func TestIndexNamesEveryAlertPage(t *testing.T) {
 	index, err := os.ReadFile("../docs/runbooks/README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestPagesAboutStagesNameEveryStage(t *testing.T) {
 }
 
 // Pages lead on to other files, which must be there.
-func TestLinksOfTheRunbookPagesLeadSomewhere(t *testing.T) {
+func TestLinksOfTheAlertPagesLeadSomewhere(t *testing.T) {
 	pages := readPages(t)
 	for _, other := range []string{"README", "../alerts"} {
 		text, err := os.ReadFile("../docs/runbooks/" + other + ".md")

@@ -396,6 +396,9 @@ func listen(t *testing.T, d *apptest.Drafting) <-chan event {
 		defer resp.Body.Close()
 		defer close(events)
 		for in.Scan() {
+			if strings.HasPrefix(in.Text(), "id:") {
+				t.Error("events carry ids, from which a client would expect to go on")
+			}
 			if data, ok := strings.CutPrefix(in.Text(), "data: "); ok {
 				var e event
 				if err := json.Unmarshal([]byte(data), &e); err != nil {

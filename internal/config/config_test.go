@@ -70,7 +70,7 @@ func TestDefaults(t *testing.T) {
 }
 
 // The block is the runbook's, with its comments and placeholders.
-func TestRunbookBlockLoadsAsItStands(t *testing.T) {
+func TestDocumentedBlockLoadsAsItStands(t *testing.T) {
 	dir := writeDotenv(t, `# Chatwoot Base Configuration
 CHATWOOT_BASE_URL=https://your-chatwoot-instance.com
 CHATWOOT_TOKEN=your-api-access-token

@@ -193,7 +193,7 @@ func TestScriptWantsToSeeTheDependencies(t *testing.T) {
 	}
 }
 
-func TestScriptSpeaksTheRunbooksWords(t *testing.T) {
+func TestScriptSpeaksTheAgreedWords(t *testing.T) {
 	find := func(name string) http.Handler {
 		for _, c := range healthcases.All(testToken, testAccountID) {
 			if c.Name == name {

@@ -3,6 +3,8 @@ package web_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -30,16 +32,20 @@ func waitingDraft() pipeline.Item {
 	}
 }
 
-// withQueue serves a queue; what is decided is about the first item.
+// withQueue serves a queue; what is decided is about the first item. Without any
+// its database does not answer.
 func withQueue(t *testing.T, items ...*pipeline.Item) *httptest.Server {
 	t.Helper()
-	it := items[0]
+	it, away := &pipeline.Item{}, errors.New("the database is away")
+	if len(items) > 0 {
+		it, away = items[0], nil
+	}
 	h, err := web.New(web.Options{
 		State: fresh, ConversationURL: func(int64) string { return "https://chat.example.com/app/7" }, Metrics: http.NotFoundHandler(),
 		Report: emptyReport, ReportZone: time.UTC, Incidents: noIncidents, Tokens: both, ShowNames: true, Now: func() time.Time { return t0 },
 		Approvals: &web.Approvals{
 			List: func(context.Context, pipeline.State, int64, int) ([]pipeline.Item, error) {
-				return []pipeline.Item{*it}, nil
+				return []pipeline.Item{*it}, away
 			},
 			Page: func(_ context.Context, p web.ApprovalPage) (page []pipeline.Item, err error) {
 				for _, it := range items {
@@ -48,9 +54,9 @@ func withQueue(t *testing.T, items ...*pipeline.Item) *httptest.Server {
 					}
 				}
 				page = page[min(p.Skip, len(page)):]
-				return page[:min(p.Limit, len(page))], nil
+				return page[:min(p.Limit, len(page))], away
 			},
-			Show: func(_ context.Context, id int64) (pipeline.Item, bool, error) { return *it, id == it.Message, nil },
+			Show: func(_ context.Context, id int64) (pipeline.Item, bool, error) { return *it, id == it.Message, away },
 			Decide: func(_ context.Context, _ int64, d pipeline.Decision, reply string, v pipeline.Verdict) (pipeline.Item, bool, error) {
 				if it.State != pipeline.Pending && it.State != pipeline.Failed {
 					return *it, false, nil
@@ -140,6 +146,102 @@ func decide(t *testing.T, c *http.Client, s *httptest.Server, form url.Values) (
 		t.Fatal(err)
 	}
 	return resp.StatusCode, resp.Header.Get("Location"), string(text)
+}
+
+// A person who writes a reply for ten minutes may find the session over.
+func TestFormOfAnEndedSessionLeadsBack(t *testing.T) {
+	it := waitingDraft()
+	s := withQueue(t, &it)
+	c := browser(t)
+	status, _, body := decide(t, c, s, url.Values{"action": {"edit"}, "reply": {"It <b>left</b> today."}})
+	for _, want := range []string{"<!DOCTYPE html>", "Your session has ended", `action="../sign-in"`, `name="next" value="/approvals/71"`, "readonly>It &lt;b&gt;left&lt;/b&gt; today.</textarea>"} {
+		if status != http.StatusUnauthorized || !strings.Contains(body, want) {
+			t.Errorf("%d, and the page lacks %q:\n%s", status, want, body)
+		}
+	}
+	tests := []struct{ next, to string }{
+		{"/approvals/71", "./approvals/71"},
+		{"/approvals?state=all&page=2", "./approvals?state=all&page=2"},
+		{"", "./"},
+		{"https://evil.example/", "./"},
+		{"//evil.example/x", "./"},
+		{"///evil.example/", "./"},
+		{`/\evil.example`, "./%5Cevil.example"},
+		{"/../evil", "./"},
+		{"/%2e%2e/evil", "./"},
+		{"javascript:alert(1)", "./"},
+		{"evil", "./"},
+	}
+	for _, tt := range tests {
+		_, form, _ := ask(t, c, "GET", s.URL+"/sign-in?next="+url.QueryEscape(tt.next), nil)
+		next := regexp.MustCompile(`name="next" value="(.*?)"`).FindStringSubmatch(form)
+		if next == nil {
+			t.Fatalf("the form is\n%s", form)
+		}
+		resp, err := c.PostForm(s.URL+"/sign-in", url.Values{"token": {"EXAMPLE-wrong"}, "next": {tt.next}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(again), next[0]) {
+			t.Errorf("%q: a wrong token forgets it (%v):\n%s", tt.next, err, again)
+		}
+		resp, err = c.PostForm(s.URL+"/sign-in", url.Values{"token": {adaToken}, "next": {tt.next}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if to := resp.Header.Get("Location"); to != tt.to || "."+html.UnescapeString(next[1]) != tt.to {
+			t.Errorf("next=%q leads to %q, and the form has %q, want %q", tt.next, to, next[1], tt.to)
+		}
+	}
+}
+
+func TestProblemsInTheBrowserArePages(t *testing.T) {
+	it := waitingDraft()
+	s := withQueue(t, &it)
+	c := browser(t)
+	signIn(t, c, s, adaToken)
+	it.Message = 72
+	form := url.Values{"action": {"edit"}, "reply": {"It left today."}}
+	status, _, body := decide(t, c, s, form)
+	if status != http.StatusNotFound || !strings.Contains(body, "<!DOCTYPE html>") || !strings.Contains(body, "may have been purged") || !strings.Contains(body, ">It left today.</textarea>") || !strings.Contains(body, `href="../"`) {
+		t.Errorf("a purged item: %d\n%s", status, body)
+	}
+	it.Message = 71
+	broken := withQueue(t) // its database does not answer
+	c = browser(t)
+	signIn(t, c, broken, adaToken)
+	if status, _, body = decide(t, c, broken, form); status != http.StatusServiceUnavailable || !strings.Contains(body, "<!DOCTYPE html>") || !strings.Contains(body, ">It left today.</textarea>") {
+		t.Errorf("without a database: %d\n%s", status, body)
+	}
+	if status, body, _ = ask(t, c, "GET", broken.URL+"/approvals", header("Accept", "text/html")); status != http.StatusServiceUnavailable || !strings.Contains(body, "<!DOCTYPE html>") {
+		t.Errorf("all drafts without a database: %d\n%s", status, body)
+	}
+	if status, body, _ = ask(t, c, "GET", broken.URL+"/api/v1/approvals/71", header("Accept", "*/*")); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, "{") {
+		t.Errorf("to a program: %d\n%s", status, body)
+	}
+}
+
+// curl calls whatever it sends a form, unless it is told otherwise.
+func TestProgramsNeedNotNameTheirContentType(t *testing.T) {
+	it := waitingDraft()
+	s := withQueue(t, &it)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/api/v1/approvals/71", strings.NewReader(`{"action": "approve"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Authorization", "Bearer "+adaToken)
+	resp, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || it.Decision != pipeline.Approved {
+		t.Errorf("%d, and the item is %+v", resp.StatusCode, it)
+	}
 }
 
 func TestPageOfAnItemSaysWhatBecameOfIt(t *testing.T) {
