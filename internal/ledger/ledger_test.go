@@ -352,6 +352,25 @@ func TestWhatDoesNotChangeCostsNothing(t *testing.T) {
 	}
 }
 
+// Whatever a conversation's story, nothing of it is remembered after its end.
+func TestNothingIsRememberedOfWhatIsOver(t *testing.T) {
+	r := newRig(t, sqlite(t))
+	idle := with(waiting(1, minute(1)), func(o *ledger.Observation) { o.Clock = sla.Clock{State: sla.Idle} })
+	for _, open := range []ledger.Observation{waiting(1, minute(1)), waiting(1, minute(31)), answered(1, minute(10)), answered(1, minute(45)), idle} {
+		r.restart()
+		r.record(open)
+		if r.Known() != 1 {
+			t.Fatalf("%s: an open conversation is not remembered", open.Clock.State)
+		}
+		for _, status := range []ledger.Status{ledger.Resolved, ledger.Gone} {
+			r.record(with(open, func(o *ledger.Observation) { o.Status, o.EndedAt = status, minute(50) }))
+		}
+		if n := r.Known(); n > 0 {
+			t.Errorf("%s: %d conversations are remembered that are over", open.Clock.State, n)
+		}
+	}
+}
+
 func TestSyncedInstantIsKeptWithWhatWasSeenBeforeIt(t *testing.T) {
 	r := newRig(t, sqlite(t))
 	synced := func() time.Time {

@@ -166,6 +166,9 @@ func (l *Ledger) observe(o Observation) {
 		}
 	default:
 		if known, ok := l.known[o.Conversation]; ok && known == f.digest {
+			if o.over() {
+				delete(l.known, o.Conversation)
+			}
 			return
 		}
 	}
