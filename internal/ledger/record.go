@@ -396,7 +396,8 @@ func (p *plan) follow(row Entry, facts []fact) {
 }
 
 func newEvent(old, e Entry) (event, bool) {
-	ev := event{key: e.Key(), inbox: e.Inbox, took: e.FirstResponseAt.Sub(e.Start)}
+	ev := event{key: e.Key(), inbox: e.Inbox}
+	ev.took, _ = e.Answer()
 	if old.Key() != e.Key() {
 		old = Entry{}
 	}
