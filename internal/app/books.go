@@ -188,13 +188,15 @@ func (b *books) SaveHandoffs(hs []monitor.Handoff) {
 // probed keeps the result of a health probe.
 func (b *books) probed(r health.Result) {
 	b.keep(func() {
-		if len(b.probes) == probesKept {
-			b.probes = slices.Delete(b.probes, 0, 1)
-		}
-		b.probes = append(b.probes, store.Probe{
+		b.probes = newest(append(b.probes, store.Probe{
 			StartedAt: r.Started, Name: r.Probe, Success: r.Success, Duration: r.Duration, Reason: r.Reason,
-		})
+		}))
 	})
+}
+
+// newest returns those probes that may go on waiting.
+func newest(probes []store.Probe) []store.Probe {
+	return slices.Delete(probes, 0, max(0, len(probes)-probesKept))
 }
 
 // saveSession keeps the widget's session.
@@ -368,7 +370,7 @@ func (b *books) flushProbes(ctx context.Context, db *store.Store) error {
 	if err != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.probes = append(writing, b.probes...)
+		b.probes = newest(append(writing, b.probes...))
 	}
 	return err
 }

@@ -46,8 +46,10 @@ func newPromiser(cfg config.Config, planned *maintenance.Schedule, log *zap.Logg
 func (p *promiser) promises(inboxes []chatwoot.Inbox) sla.Promises {
 	common, _ := p.counting(p.cfg.BusinessHours.Calendar()) // newPromiser has tried
 	made := sla.Promises{
-		Default: sla.Policy{Target: p.cfg.SLA, Warning: p.cfg.SLAWarning, Urgent: p.cfg.SLAUrgent, Calendar: common,
-			Unknown: p.cfg.BusinessHours.PerInbox()},
+		Default: sla.Policy{
+			Target: p.cfg.SLA, Warning: p.cfg.SLAWarning, Urgent: p.cfg.SLAUrgent, Calendar: common,
+			Unknown: p.cfg.BusinessHours.PerInbox(),
+		},
 		ByInbox: map[int64]sla.Policy{},
 	}
 	for inbox, target := range p.cfg.InboxSLA {

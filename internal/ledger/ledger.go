@@ -53,6 +53,16 @@ type Key struct {
 // Key returns the name of e.
 func (e Entry) Key() Key { return Key{e.Conversation, e.Round} }
 
+// Answer returns how long the first answer took; ok is false without one. One
+// that came before the clock's start, when a bot still had the conversation,
+// took no time.
+func (e Entry) Answer() (took time.Duration, ok bool) {
+	if e.FirstResponseAt.IsZero() {
+		return 0, false
+	}
+	return max(0, e.FirstResponseAt.Sub(e.Start)), true
+}
+
 // same reports whether e and f differ in nothing but when they were observed.
 func (e Entry) same(f Entry) bool {
 	return e.Conversation == f.Conversation && e.Round == f.Round && e.Inbox == f.Inbox &&

@@ -352,6 +352,25 @@ func TestWhatDoesNotChangeCostsNothing(t *testing.T) {
 	}
 }
 
+// Whatever a conversation's story, nothing of it is remembered after its end.
+func TestNothingIsRememberedOfWhatIsOver(t *testing.T) {
+	r := newRig(t, sqlite(t))
+	idle := with(waiting(1, minute(1)), func(o *ledger.Observation) { o.Clock = sla.Clock{State: sla.Idle} })
+	for _, open := range []ledger.Observation{waiting(1, minute(1)), waiting(1, minute(31)), answered(1, minute(10)), answered(1, minute(45)), idle} {
+		r.restart()
+		r.record(open)
+		if r.Known() != 1 {
+			t.Fatalf("%s: an open conversation is not remembered", open.Clock.State)
+		}
+		for _, status := range []ledger.Status{ledger.Resolved, ledger.Gone} {
+			r.record(with(open, func(o *ledger.Observation) { o.Status, o.EndedAt = status, minute(50) }))
+		}
+		if n := r.Known(); n > 0 {
+			t.Errorf("%s: %d conversations are remembered that are over", open.Clock.State, n)
+		}
+	}
+}
+
 func TestSyncedInstantIsKeptWithWhatWasSeenBeforeIt(t *testing.T) {
 	r := newRig(t, sqlite(t))
 	synced := func() time.Time {
@@ -549,6 +568,31 @@ func value(t *testing.T, g prometheus.Gatherer, name string, labels ...string) f
 		}
 	}
 	return math.NaN()
+}
+
+// A person may answer while a bot still has the conversation, whose clock then
+// starts only with the hand-off.
+func TestAnswerBeforeTheClockTakesNoTime(t *testing.T) {
+	r := newRig(t, sqlite(t))
+	r.record(from(minute(15), answered(1, minute(5))))
+	rounds := r.rounds(1)
+	if len(rounds) != 1 || rounds[0].Outcome != ledger.Met {
+		t.Fatalf("the rows are %+v", rounds)
+	}
+	if took, ok := rounds[0].Answer(); took != 0 || !ok {
+		t.Errorf("Answer() = %v, %v; want no time", took, ok)
+	}
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "chatwoot_sla_first_response_duration_seconds" {
+			if h := f.GetMetric()[0].GetHistogram(); h.GetSampleCount() != 1 || h.GetSampleSum() != 0 {
+				t.Errorf("%d durations were observed, %v s in all; want one of no time", h.GetSampleCount(), h.GetSampleSum())
+			}
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {

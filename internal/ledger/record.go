@@ -166,6 +166,9 @@ func (l *Ledger) observe(o Observation) {
 		}
 	default:
 		if known, ok := l.known[o.Conversation]; ok && known == f.digest {
+			if o.over() {
+				delete(l.known, o.Conversation)
+			}
 			return
 		}
 	}
@@ -393,7 +396,8 @@ func (p *plan) follow(row Entry, facts []fact) {
 }
 
 func newEvent(old, e Entry) (event, bool) {
-	ev := event{key: e.Key(), inbox: e.Inbox, took: e.FirstResponseAt.Sub(e.Start)}
+	ev := event{key: e.Key(), inbox: e.Inbox}
+	ev.took, _ = e.Answer()
 	if old.Key() != e.Key() {
 		old = Entry{}
 	}

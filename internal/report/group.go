@@ -18,7 +18,7 @@ type group struct {
 
 func (g *group) add(e ledger.Entry) {
 	g.Count(e.Outcome, 1)
-	if took, ok := answer(e); ok {
+	if took, ok := e.Answer(); ok {
 		g.answers = append(g.answers, uint32(min(took/time.Second, math.MaxUint32))) //nolint:gosec // answer is never negative
 	}
 }
@@ -37,14 +37,6 @@ func (g *group) quantile(percent int) (d time.Duration, ok bool) {
 	}
 	i := (n*percent+99)/100 - 1 // rounded up, and counted from 0
 	return time.Duration(g.answers[i]) * time.Second, true
-}
-
-// answer returns how long the first answer took; ok is false without one.
-func answer(e ledger.Entry) (took time.Duration, ok bool) {
-	if e.FirstResponseAt.IsZero() {
-		return 0, false
-	}
-	return max(e.FirstResponseAt.Sub(e.Start), 0), true
 }
 
 func (n *Probes) add(m Probes) {
@@ -123,7 +115,7 @@ func newDistribution(promise time.Duration) distribution {
 }
 
 func (d *distribution) add(e ledger.Entry) {
-	took, ok := answer(e)
+	took, ok := e.Answer()
 	if !ok {
 		return
 	}
