@@ -77,8 +77,15 @@ const minute = "2 Jan 2006 15:04"
 
 func (f *facts) judgedBy() []string {
 	lines := []string{f.promises()}
-	if f.AsOf.Before(f.To) {
-		lines = append(lines, "The period has not ended yet: this is how it stood at "+f.AsOf.Format(minute)+".")
+	until := f.AsOf
+	if f.KnownTo.Before(until) {
+		until = f.KnownTo
+	}
+	switch {
+	case f.AsOf.Before(f.To):
+		lines = append(lines, "The period has not ended yet: this is how it stood at "+until.Format(minute)+".")
+	case f.KnownTo.Before(f.To):
+		lines = append(lines, "Provisional: what happened after "+until.Format(minute)+" has yet to be read from Chatwoot.")
 	}
 	if f.From.Before(f.KnownFrom) {
 		lines = append(lines, "The ledger begins "+f.KnownFrom.Format(minute)+". What was decided before is not in this report.")

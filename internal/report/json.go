@@ -20,6 +20,8 @@ type reportJSON struct {
 	TimeZone       string        `json:"time_zone"`
 	PreviousFrom   string        `json:"previous_from"`
 	KnownFrom      *string       `json:"known_from"` // null: from the beginning
+	KnownTo        string        `json:"known_to"`
+	Provisional    bool          `json:"provisional"`
 	Comparable     bool          `json:"comparable"`
 	Headline       string        `json:"headline"`
 	Verdict        Verdict       `json:"verdict"`
@@ -134,6 +136,16 @@ type probeDayJSON struct {
 	countsJSON
 }
 
+// IsProvisional reports whether a report in JSON says that it is. What is no
+// such report is not.
+func IsProvisional(text []byte) bool {
+	var doc struct {
+		Schema      string
+		Provisional bool
+	}
+	return json.Unmarshal(text, &doc) == nil && doc.Schema == Schema && doc.Provisional
+}
+
 func (f *facts) writeJSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -151,6 +163,8 @@ func (f *facts) json() reportJSON {
 		TimeZone:       f.Zone.String(),
 		PreviousFrom:   f.previous.Format(time.RFC3339),
 		KnownFrom:      f.instant(f.KnownFrom),
+		KnownTo:        f.KnownTo.Format(time.RFC3339),
+		Provisional:    f.Provisional(),
 		Comparable:     f.comparable(),
 		Headline:       f.Headline(),
 		Verdict:        f.Verdict(),

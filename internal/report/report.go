@@ -49,6 +49,10 @@ type Options struct {
 	// KnownFrom is the instant from which on every outcome is known; zero: always.
 	// Entries decided before it are not a fair sample, and are left out.
 	KnownFrom time.Time
+
+	// KnownTo is the instant up to which every outcome is known; zero: to the
+	// end of the period.
+	KnownTo time.Time
 }
 
 // Pending counts the first-response clocks without an outcome whose deadline
@@ -108,7 +112,12 @@ func New(o Options) (*Builder, error) {
 	if o.Target == 0 {
 		o.Target = DefaultTarget
 	}
-	o.From, o.To, o.AsOf, o.KnownFrom = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone), o.KnownFrom.In(o.Zone)
+	if o.KnownTo.IsZero() {
+		o.KnownTo = o.To
+	}
+	for _, t := range []*time.Time{&o.From, &o.To, &o.AsOf, &o.KnownFrom, &o.KnownTo} {
+		*t = t.In(o.Zone)
+	}
 	p := Period{o.From, o.To}
 	days := p.days()
 	switch {
@@ -162,6 +171,12 @@ func (b *Builder) Days() []time.Time {
 		bounds = append(bounds, end)
 	}
 	return bounds
+}
+
+// Provisional reports whether the period has ended and not all that was decided
+// in it is known.
+func (f *facts) Provisional() bool {
+	return !f.AsOf.Before(f.To) && (f.KnownTo.Before(f.To) || f.Pending.Undecided > 0)
 }
 
 // comparable reports whether all of the period before is known.

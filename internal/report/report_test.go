@@ -191,6 +191,35 @@ func TestWhatTheLedgerDoesNotCoverIsLeftOut(t *testing.T) {
 	everyFormat(t, r)
 }
 
+func TestAPeriodOfWhichNotAllIsKnownIsProvisional(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		change      func(*report.Options)
+		provisional bool
+		says        string
+	}{
+		{"known to its end", func(o *report.Options) { o.KnownTo = o.To }, false, ""},
+		{"known to the instant before", func(o *report.Options) { o.KnownTo = o.To.Add(-1) }, true, "- Provisional: what happened after 22 Nov 2026 23:59 has yet to be read from Chatwoot."},
+		{"an outcome is missing", func(o *report.Options) { o.Pending.Undecided = 1 }, true, "- Not in this report: 1 conversation whose"},
+		{"it has not ended", func(o *report.Options) { o.AsOf, o.KnownTo = o.To.Add(-1), o.To.Add(-time.Hour) }, false, "- The period has not ended yet: this is how it stood at 22 Nov 2026 23:00."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := week()
+			tt.change(&o)
+			r := reportOf(t, o, many(25, 1, o.From)...)
+			if r.Provisional() != tt.provisional || report.IsProvisional([]byte(write(t, r, report.JSON))) != tt.provisional {
+				t.Errorf("provisional: %v", r.Provisional())
+			}
+			if strings.HasPrefix(r.Headline(), "Provisional, not everything is known yet. Target met") != tt.provisional {
+				t.Errorf("headline %s", r.Headline())
+			}
+			if text := write(t, r, report.Markdown); !strings.Contains(text, tt.says) {
+				t.Errorf("it does not say %q:\n%.800s", tt.says, text)
+			}
+		})
+	}
+}
+
 func TestALedgerThatReachesBackIsNotMentioned(t *testing.T) {
 	o := week()
 	o.KnownFrom = o.From.AddDate(0, 0, -7)

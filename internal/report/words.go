@@ -170,6 +170,13 @@ func (f *facts) Verdict() Verdict {
 
 // Headline returns the report in one sentence.
 func (f *facts) Headline() string {
+	if f.Provisional() {
+		return "Provisional, not everything is known yet. " + f.judgement()
+	}
+	return f.judgement()
+}
+
+func (f *facts) judgement() string {
 	g := &f.now.total
 	result := fmt.Sprintf("%d of %s (%s)", g.Breached, count(g.decided(), "conversation"), f.rate(g))
 	switch f.Verdict() {
