@@ -10,10 +10,13 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/health"
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
+	"github.com/hotdash/chatwoot-sla/internal/maintenance"
 	"github.com/hotdash/chatwoot-sla/internal/report"
+	"github.com/hotdash/chatwoot-sla/internal/sla"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
@@ -39,7 +42,11 @@ func Report(ctx context.Context, cfg config.Config, p report.Period, now time.Ti
 			return err
 		}
 		defer client.Close()
-		made, err := makeReport(ctx, db, cfg, client.ConversationURL, p, now)
+		promised, err := promisedTo(ctx, cfg, client, now)
+		if err != nil {
+			return err
+		}
+		made, err := makeReport(ctx, db, cfg, promised, client.ConversationURL, p, now)
 		if err != nil {
 			return err
 		}
@@ -61,8 +68,50 @@ func withDatabase(ctx context.Context, cfg config.Config, use func(*store.Reader
 	return use(db)
 }
 
+// promisedTo returns what is owed in every inbox. It asks Chatwoot only when the
+// inboxes have hours of their own there.
+func promisedTo(ctx context.Context, cfg config.Config, client *chatwoot.Client, now time.Time) (sla.Promises, error) {
+	var planned *maintenance.Schedule
+	var err error
+	if cfg.PauseDuringMaintenance {
+		if planned, err = maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration, now); err != nil {
+			return sla.Promises{}, fmt.Errorf("MAINTENANCE_RRULE cannot be used: %w", err)
+		}
+	}
+	p, err := newPromiser(cfg, planned, zap.NewNop(), func() time.Time { return now })
+	if err != nil {
+		return sla.Promises{}, err
+	}
+	var inboxes []chatwoot.Inbox
+	if cfg.BusinessHours.PerInbox() {
+		if inboxes, err = client.Inboxes(ctx); err != nil {
+			return sla.Promises{}, fmt.Errorf("%w: %w", errNoHours, err)
+		}
+	}
+	return p.promises(inboxes), nil
+}
+
+var errNoHours = errors.New("SLA_BUSINESS_HOURS=chatwoot, and the hours of the inboxes have not been read from there; try again when Chatwoot answers")
+
+// openTime returns what measures the time that counts; nil: all time does.
+func openTime(promised sla.Promises) func(inbox int64, from, to time.Time) time.Duration {
+	all := promised.Default.Calendar == nil
+	for _, own := range promised.ByInbox {
+		all = all && own.Calendar == nil
+	}
+	if all {
+		return nil
+	}
+	return func(inbox int64, from, to time.Time) time.Duration {
+		if hours := promised.For(inbox).Calendar; hours != nil {
+			return hours.Open(from, to)
+		}
+		return max(to.Sub(from), 0)
+	}
+}
+
 // makeReport reads what a report is made of.
-func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url func(int64) string, p report.Period, now time.Time) (*report.Report, error) {
+func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, promised sla.Promises, url func(int64) string, p report.Period, now time.Time) (*report.Report, error) {
 	inboxes, err := db.Inboxes(ctx)
 	if err != nil {
 		return nil, err
@@ -70,7 +119,7 @@ func makeReport(ctx context.Context, db *store.Reader, cfg config.Config, url fu
 	o := report.Options{
 		From: p.From, To: p.To, AsOf: now, Zone: cfg.ReportZone.Location,
 		Promise: cfg.SLA, InboxPromises: cfg.InboxSLA, Inboxes: inboxes,
-		ConversationURL: url, ProbeTitle: health.Title,
+		ConversationURL: url, ProbeTitle: health.Title, Open: openTime(promised),
 	}
 	if o.KnownFrom, err = db.LedgerFrom(ctx); err != nil {
 		return nil, err
@@ -129,7 +178,11 @@ func (a *App) made(ctx context.Context, p report.Period) (*report.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	return makeReport(ctx, db.Reader, a.cfg, a.client.ConversationURL, p, a.monitor.ServerNow())
+	picture := a.monitor.Picture()
+	if a.cfg.BusinessHours.PerInbox() && picture.Inboxes == nil {
+		return nil, errNoHours
+	}
+	return makeReport(ctx, db.Reader, a.cfg, picture.Promises, a.client.ConversationURL, p, a.monitor.ServerNow())
 }
 
 // dailies writes the evidence of days that have ended, beside their health logs.

@@ -16,10 +16,10 @@ type group struct {
 	answers []uint32 // seconds to the first answer, late ones included; ascending once sorted
 }
 
-func (g *group) add(e ledger.Entry) {
-	g.Count(e.Outcome, 1)
-	if took, ok := answer(e); ok {
-		g.answers = append(g.answers, uint32(min(took/time.Second, math.MaxUint32))) //nolint:gosec // answer is never negative
+func (g *group) add(d decided) {
+	g.Count(d.Outcome, 1)
+	if d.answered {
+		g.answers = append(g.answers, uint32(min(d.took/time.Second, math.MaxUint32))) //nolint:gosec // took is never negative
 	}
 }
 
@@ -39,12 +39,28 @@ func (g *group) quantile(percent int) (d time.Duration, ok bool) {
 	return time.Duration(g.answers[i]) * time.Second, true
 }
 
-// answer returns how long the first answer took; ok is false without one.
-func answer(e ledger.Entry) (took time.Duration, ok bool) {
-	if e.FirstResponseAt.IsZero() {
-		return 0, false
+// decided is a clock with an outcome, and how long its first answer took if
+// there is one.
+type decided struct {
+	ledger.Entry
+	took     time.Duration
+	answered bool
+}
+
+func (f *facts) decided(e ledger.Entry) decided {
+	d := decided{Entry: e, answered: !e.FirstResponseAt.IsZero()}
+	if d.answered {
+		d.took = f.counted(e.Inbox, e.Start, e.FirstResponseAt)
 	}
-	return max(e.FirstResponseAt.Sub(e.Start), 0), true
+	return d
+}
+
+// counted returns how much of [from, to] counts.
+func (f *facts) counted(inbox int64, from, to time.Time) time.Duration {
+	if f.Open == nil {
+		return max(to.Sub(from), 0)
+	}
+	return f.Open(inbox, from, to)
 }
 
 func (n *Probes) add(m Probes) {
@@ -122,14 +138,13 @@ func newDistribution(promise time.Duration) distribution {
 	return distribution{edges: edges, inTime: make([]int, len(edges)+1), late: make([]int, len(edges)+1)}
 }
 
-func (d *distribution) add(e ledger.Entry) {
-	took, ok := answer(e)
-	if !ok {
+func (d *distribution) add(c decided) {
+	if !c.answered {
 		return
 	}
 	d.answers++
-	i, _ := slices.BinarySearch(d.edges, took)
-	if e.Outcome == ledger.Met {
+	i, _ := slices.BinarySearch(d.edges, c.took)
+	if c.Outcome == ledger.Met {
 		d.inTime[i]++
 	} else {
 		d.late[i]++
@@ -156,20 +171,22 @@ const (
 	endedWithout = "ended_unanswered"
 )
 
-func (l *worstList) add(e ledger.Entry, asOf time.Time) {
-	if e.Outcome != ledger.Breached {
-		return
-	}
-	l.total++
+// overdue says how far a clock that breached went over its deadline.
+func (f *facts) overdue(e ledger.Entry) overdue {
 	o := overdue{Entry: e, fate: unanswered}
-	end := asOf
+	end := f.AsOf
 	switch {
 	case !e.FirstResponseAt.IsZero():
 		end, o.fate = e.FirstResponseAt, answeredLate
 	case !e.EndedAt.IsZero():
 		end, o.fate = e.EndedAt, endedWithout
 	}
-	o.over = max(end.Sub(e.Deadline), 0)
+	o.over = f.counted(e.Inbox, e.Deadline, end)
+	return o
+}
+
+func (l *worstList) add(o overdue) {
+	l.total++
 	l.kept = append(l.kept, o)
 	if len(l.kept) == 16*worstKept { // now and then, so that it stays short and cheap
 		l.sort()

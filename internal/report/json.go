@@ -28,6 +28,7 @@ type reportJSON struct {
 	Target         float64       `json:"target_breach_rate"`
 	PromiseSeconds int64         `json:"promise_seconds"`
 	BusinessHours  string        `json:"business_hours"`
+	OpenTime       bool          `json:"open_time"`
 	StillRunning   int           `json:"still_running"`
 	Undecided      int           `json:"undecided"`
 	Total          groupJSON     `json:"total"`
@@ -171,6 +172,7 @@ func (f *facts) json() reportJSON {
 		Target:         f.Target,
 		PromiseSeconds: seconds(f.Promise),
 		BusinessHours:  f.BusinessHours,
+		OpenTime:       f.Open != nil,
 		StillRunning:   f.Pending.Running,
 		Undecided:      f.Pending.Undecided,
 		Total:          f.now.total.json(),

@@ -39,7 +39,11 @@ type Options struct {
 	Target        float64                 // the breach rate to stay below; 0: DefaultTarget
 	Promise       time.Duration           // within which a first answer is owed
 	InboxPromises map[int64]time.Duration // of inboxes with a promise of their own
-	BusinessHours string                  // in words, when only those count; empty: all time counts
+	BusinessHours string                  // in words, when only those count; empty: all hours count
+
+	// Open returns how much of the time between two instants counts towards the
+	// promise of an inbox, never less than 0; nil: all of it.
+	Open func(inbox int64, from, to time.Time) time.Duration
 
 	Inboxes         map[int64]string           // names
 	ConversationURL func(display int64) string // nil: no links
@@ -196,17 +200,20 @@ func (b *Builder) Add(e ledger.Entry) {
 		}
 		p = &b.before
 	}
-	p.total.add(e)
-	at(p.inboxes, e.Inbox).add(e)
-	at(p.teams, e.Team).add(e)
+	d := b.decided(e)
+	p.total.add(d)
+	at(p.inboxes, e.Inbox).add(d)
+	at(p.teams, e.Team).add(d)
 	if !current {
 		return
 	}
-	at(b.agents, e.Assignee).add(e)
-	b.days[b.dayOf(e.DecidedAt)].add(e)
-	b.hours[e.Start.In(b.Zone).Hour()].add(e)
-	b.times.add(e)
-	b.worst.add(e, b.AsOf)
+	at(b.agents, e.Assignee).add(d)
+	b.days[b.dayOf(e.DecidedAt)].add(d)
+	b.hours[e.Start.In(b.Zone).Hour()].add(d)
+	b.times.add(d)
+	if e.Outcome == ledger.Breached {
+		b.worst.add(b.overdue(e))
+	}
 }
 
 // AddProbes takes the counts of a probe in the day, or the part of one, that

@@ -261,6 +261,17 @@ func (f *facts) probeTitle(name string) string {
 	return clean(name)
 }
 
+// clock says which time is counted.
+func (f *facts) clock() string {
+	switch {
+	case f.Open == nil:
+		return "by the clock on the wall"
+	case f.BusinessHours != "":
+		return "in business hours"
+	}
+	return "without planned maintenance"
+}
+
 // promise returns within which an inbox owes its first answer.
 func (f *facts) promise(inbox int64) time.Duration {
 	if d, ok := f.InboxPromises[inbox]; ok {
