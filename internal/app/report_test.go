@@ -70,7 +70,7 @@ func TestReportsCountOpenTime(t *testing.T) {
 	d.Sim.AgentReplies(time.Date(2026, 3, 9, 8, 10, 0, 0, time.UTC), id)
 	asked := d.Await("/api/v1/report?from=2026-03-09&to=2026-03-10", `(?s)"open_time": true.*"met": 1,`)
 	var out bytes.Buffer
-	period := report.Period{From: noon.Truncate(24 * time.Hour), To: noon.Truncate(24 * time.Hour).AddDate(0, 0, 1)}
+	period := report.Period{From: noon.Truncate(24 * time.Hour), To: noon.Truncate(24*time.Hour).AddDate(0, 0, 1)}
 	if err := app.Report(t.Context(), d.Config, period, clock(), report.JSON, &out); err != nil {
 		t.Fatal(err)
 	}
