@@ -27,6 +27,7 @@ const (
 	storeTimeout   = 30 * time.Second
 	pastTimeout    = 5 * time.Second // the monitor waits for it, and asks again with the next poll
 	probesKept     = 10_000          // waiting for a database that is away: more than two days
+	sayAgain       = time.Hour       // why the database cannot be opened
 )
 
 // storeOptions says which database cfg means.
@@ -63,6 +64,10 @@ type books struct {
 
 	wake  chan struct{}
 	tried chan struct{} // closed after the first attempt to open the database
+
+	// Of run alone: what was said last of a database that cannot be opened.
+	said   string
+	saidAt time.Time
 
 	mu       sync.Mutex
 	db       *store.Store // nil until it is open
@@ -304,7 +309,10 @@ func (b *books) opened(ctx context.Context) error {
 	}
 	db, err := b.open(ctx)
 	if err != nil {
-		b.log.Error("no database: levels and alerts go on, outcomes are kept in memory until it can be opened", zap.Error(err))
+		if now := b.now(); err.Error() != b.said || now.Sub(b.saidAt) >= sayAgain {
+			b.said, b.saidAt = err.Error(), now
+			b.log.Error("no database: levels and alerts go on, outcomes are kept in memory until it can be opened", zap.Error(err))
+		}
 		return errNotOpen
 	}
 	b.mu.Lock()

@@ -2,9 +2,17 @@ package app
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/health"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/store/storetest"
@@ -44,4 +52,35 @@ func TestProbesThatWaitAreBounded(t *testing.T) {
 		last.Sub(first) != (probesKept-1)*time.Minute {
 		t.Errorf("those from %v to %v wait, want the newest", first, last)
 	}
+}
+
+// It is tried every 30 seconds for three hours; after half of them something
+// else is wrong with it.
+func TestADatabaseThatCannotBeOpenedIsComplainedOfOncePerHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.ErrorLevel)
+		b := newBooks(config.Config{}, Options{Logger: zap.New(core), Now: time.Now, After: time.After}, nil, time.Now)
+		began := time.Now()
+		tries := 0
+		b.open = func(context.Context) (*store.Store, error) {
+			tries++
+			if time.Since(began) >= 90*time.Minute {
+				return nil, errors.New("the disk is full")
+			}
+			return nil, errors.New("the folder is read-only")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer cancel()
+		if err := b.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, l := range logs.All() {
+			said = append(said, l.Time.Sub(began).String()+" "+l.ContextMap()["error"].(string))
+		}
+		want := []string{"0s the folder is read-only", "1h0m0s the folder is read-only", "1h30m0s the disk is full", "2h30m0s the disk is full"}
+		if !slices.Equal(said, want) || tries < 300 {
+			t.Errorf("in %d attempts, it said\n%q\nwant\n%q", tries, said, want)
+		}
+	})
 }

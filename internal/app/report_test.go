@@ -58,6 +58,39 @@ func TestTheLedgerBeginsWhereEverythingIsKnown(t *testing.T) {
 	}
 }
 
+// Somebody writes ten minutes before the inbox closes on Friday, and is
+// answered ten minutes after it has opened on Monday: by the hours that Chatwoot
+// has for it, within 20 minutes.
+func TestReportsCountOpenTime(t *testing.T) {
+	noon := time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC) // a Monday
+	since := time.Now()
+	clock := func() time.Time { return noon.Add(time.Since(since)) }
+	d := apptest.StartAt(t, clock, "SLA_BUSINESS_HOURS=chatwoot")
+	id := d.Sim.CustomerOpens(time.Date(2026, 3, 6, 15, 50, 0, 0, time.UTC), 5, "My parcel is lost.") // in Berlin one hour later
+	d.Sim.AgentReplies(time.Date(2026, 3, 9, 8, 10, 0, 0, time.UTC), id)
+	asked := d.Await("/api/v1/report?from=2026-03-09&to=2026-03-10", `(?s)"open_time": true.*"met": 1,`)
+	var out bytes.Buffer
+	period := report.Period{From: noon.Truncate(24 * time.Hour), To: noon.Truncate(24*time.Hour).AddDate(0, 0, 1)}
+	if err := app.Report(t.Context(), d.Config, period, clock(), report.JSON, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{asked, out.String()} {
+		var got struct {
+			Total struct {
+				Max int `json:"max_seconds"`
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got.Total.Max != 20*60 {
+			t.Errorf("the answer took %d s (%v), want 20 minutes", got.Total.Max, err)
+		}
+	}
+	d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	err := app.Report(t.Context(), d.Config, period, clock(), report.JSON, &out)
+	if err == nil || !strings.Contains(err.Error(), "the hours of the inboxes have not been read") {
+		t.Errorf("with hours that nobody can read: %v", err)
+	}
+}
+
 // lacking is what a report says of conversations without an outcome.
 type lacking struct {
 	Running   int `json:"still_running"`

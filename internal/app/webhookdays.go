@@ -138,13 +138,9 @@ func addBuckets(counts map[dayCount]int64, name string, h *dto.Histogram) {
 }
 
 // writeReliability writes the evidence of a day that has ended.
-func (a *App) writeReliability(ctx context.Context, day string) error {
+func (a *App) writeReliability(ctx context.Context, db *store.Store, day string) error {
 	if a.evidence.HasDaily(day, reliabilityName+".json") {
 		return nil
-	}
-	db, err := a.books.store()
-	if err != nil {
-		return err
 	}
 	kept, err := db.WebhookCounts(ctx, day)
 	if err != nil {

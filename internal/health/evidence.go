@@ -124,36 +124,24 @@ func (e *Evidence) HasDaily(day, name string) bool {
 	return err == nil
 }
 
-// WriteDaily writes a file into a day's folder (2006-01-02), beside its log. It
-// appears whole or not at all; one that is there already stays, and that is no
-// error.
-func (e *Evidence) WriteDaily(day, name string, write func(io.Writer) error) error {
-	var body bytes.Buffer
-	if err := write(&body); err != nil {
-		return err
-	}
-	folder := path.Join(supportFolder, day)
-	what := "write " + name
-	if err := os.MkdirAll(e.dir, 0o750); err != nil {
-		return e.advise(what, folder, err)
-	}
-	root, err := os.OpenRoot(e.dir)
-	if err != nil {
-		return e.advise(what, folder, err)
-	}
-	defer root.Close()
-	if err := root.MkdirAll(folder, 0o750); err != nil {
-		return e.advise(what, folder, err)
-	}
-	name = path.Join(folder, name)
-	if tmp, err := root.Lstat(temporaryName(name)); err == nil && e.now().Sub(tmp.ModTime()) > abandoned {
-		_ = root.Remove(temporaryName(name)) // if it stays, the next line says so
-	}
-	if err := writeNew(root, name, body.Bytes()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return e.advise(what, folder, err)
-	}
-	return nil
+// Daily returns what a file in a day's folder holds; the error is
+// fs.ErrNotExist when there is none.
+func (e *Evidence) Daily(day, name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(e.dir, supportFolder, day, name))
 }
+
+// WriteDaily writes a file into a day's folder (2006-01-02), beside its log and
+// in the place of one that is there already. It appears whole or not at all.
+// While another process writes it, it is left to that one.
+func (e *Evidence) WriteDaily(day, name string, write func(io.Writer) error) error {
+	err := e.Replace(path.Join(supportFolder, day, name), write)
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	return err
+}
+
+var errBusy = errors.New("another process is writing it")
 
 // Replace writes a file at a path below the folder, in the place of one that is
 // there already. It appears whole or not at all.
@@ -178,7 +166,10 @@ func (e *Evidence) Replace(name string, write func(io.Writer) error) error {
 		_ = root.Remove(temporaryName(name)) // if it stays, the next line says so
 	}
 	err = writeTemporary(root, temporaryName(name), body.Bytes())
-	if err == nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		err = errBusy
+	case err == nil:
 		if err = root.Rename(temporaryName(name), name); err != nil {
 			_ = root.Remove(temporaryName(name))
 		} else {

@@ -18,12 +18,12 @@ func (f *facts) writeCSV(w io.Writer) error {
 	if _, err := io.WriteString(w, "\ufeff"); err != nil {
 		return err
 	}
-	t := csvTable{csv.NewWriter(w)}
+	t := csvTable{csv.NewWriter(w), strconv.FormatBool(f.Provisional())}
 	header := []string{"from", "to", "section", "key", "name", "decided", "met", "breached", "excluded", "breach_rate"}
 	for _, q := range quantiles {
 		header = append(header, q.name+"_seconds")
 	}
-	header = append(header, "probes_passed", "probes_failed", "probes_in_maintenance", "success_rate")
+	header = append(header, "probes_passed", "probes_failed", "probes_in_maintenance", "success_rate", "provisional")
 	t.write(header)
 
 	from, to := f.From.Format(time.RFC3339), f.To.Format(time.RFC3339)
@@ -60,7 +60,10 @@ func (f *facts) writeCSV(w io.Writer) error {
 	return t.Error()
 }
 
-type csvTable struct{ *csv.Writer }
+type csvTable struct {
+	*csv.Writer
+	provisional string // last cell of every row
+}
 
 func (t csvTable) write(cells []string) { _ = t.Write(cells) } // Error tells in the end
 
@@ -73,12 +76,12 @@ func (t csvTable) group(cells []string, g *group) {
 			cells = append(cells, "")
 		}
 	}
-	t.write(append(cells, "", "", "", ""))
+	t.write(append(cells, "", "", "", "", t.provisional))
 }
 
 func (t csvTable) probes(cells []string, n Probes) {
 	cells = append(cells, slices.Repeat([]string{""}, 5+len(quantiles))...)
-	t.write(append(cells, strconv.Itoa(n.Success), strconv.Itoa(n.Failure), strconv.Itoa(n.Maintenance), ratio(n.successRate())))
+	t.write(append(cells, strconv.Itoa(n.Success), strconv.Itoa(n.Failure), strconv.Itoa(n.Maintenance), ratio(n.successRate()), t.provisional))
 }
 
 func ratio(v float64) string {

@@ -67,7 +67,7 @@ func (f *facts) document() document {
 			f.byHour(),
 			f.byAnswer(),
 			f.health(),
-			howCounted(),
+			f.howCounted(),
 		},
 	}
 }
@@ -77,8 +77,15 @@ const minute = "2 Jan 2006 15:04"
 
 func (f *facts) judgedBy() []string {
 	lines := []string{f.promises()}
-	if f.AsOf.Before(f.To) {
-		lines = append(lines, "The period has not ended yet: this is how it stood at "+f.AsOf.Format(minute)+".")
+	until := f.AsOf
+	if f.KnownTo.Before(until) {
+		until = f.KnownTo
+	}
+	switch {
+	case f.AsOf.Before(f.To):
+		lines = append(lines, "The period has not ended yet: this is how it stood at "+until.Format(minute)+".")
+	case f.KnownTo.Before(f.To):
+		lines = append(lines, "Provisional: what happened after "+until.Format(minute)+" has yet to be read from Chatwoot.")
 	}
 	if f.From.Before(f.KnownFrom) {
 		lines = append(lines, "The ledger begins "+f.KnownFrom.Format(minute)+". What was decided before is not in this report.")
@@ -142,7 +149,7 @@ func (f *facts) changes() section {
 	if !f.comparable() {
 		s.Intro = "There is nothing to compare with: the ledger begins " + f.KnownFrom.Format(minute) + "."
 	}
-	s.Intro += " Late answers count with the time they really took."
+	s.Intro += " Late answers count with the time they really took, " + f.clock() + "."
 	row := func(title, now, before, change string, bad bool) {
 		if !f.comparable() {
 			before, change = nothing, nothing
@@ -235,6 +242,7 @@ func (f *facts) worstConversations() section {
 			{Text: fateWords[o.fate], Bad: o.fate == unanswered},
 		})
 	}
+	s.Intro = "By the time that passed after the deadline, " + f.clock() + "."
 	s.Notes = []string{"“none yet” means that the customer was still waiting at " + f.AsOf.Format(minute) +
 		", and “none” that the conversation was closed without an answer."}
 	if left := f.worst.total - len(f.worst.kept); left > 0 {
@@ -310,7 +318,7 @@ func (f *facts) byHour() section {
 func (f *facts) byAnswer() section {
 	s := section{
 		ID: "answers", Title: "Time to the first answer",
-		Intro: "Every answer, late ones included. Conversations without any answer yet are not here.",
+		Intro: "Every answer, late ones included, " + f.clock() + ". Conversations without any answer yet are not here.",
 		Chart: f.answerTimes,
 		Columns: []column{
 			{Title: "Time"}, {Title: "In time", Number: true}, {Title: "Late", Number: true}, {Title: "All up to here", Number: true},
@@ -405,7 +413,16 @@ func (p *period) probeDays(name string) []Probes {
 	return nil
 }
 
-func howCounted() section {
+func (f *facts) howCounted() section {
+	times := "Times are " + f.clock()
+	switch {
+	case f.Open == nil:
+		times += ": nights and closed days are part of them."
+	case f.BusinessHours != "":
+		times += ", as they are now: nights and closed days are no part of them."
+	default:
+		times += "."
+	}
 	return section{
 		ID: "counting", Title: "How this is counted",
 		Notes: []string{
@@ -413,7 +430,7 @@ func howCounted() section {
 			"Excluded: closed or deleted before the deadline without an answer. These are in no rate.",
 			"Breach rate: breached of all decided.",
 			"Median, p75, p90, p95: half, 75 %, 90 % and 95 % of the answers took at most this long. Answers that came late are among them with their real time, and conversations that nobody has answered are not.",
-			"Times are by the clock on the wall: nights and closed days are part of them.",
+			times,
 		},
 	}
 }

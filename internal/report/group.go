@@ -16,10 +16,10 @@ type group struct {
 	answers []uint32 // seconds to the first answer, late ones included; ascending once sorted
 }
 
-func (g *group) add(e ledger.Entry) {
-	g.Count(e.Outcome, 1)
-	if took, ok := e.Answer(); ok {
-		g.answers = append(g.answers, uint32(min(took/time.Second, math.MaxUint32))) //nolint:gosec // answer is never negative
+func (g *group) add(d decided) {
+	g.Count(d.Outcome, 1)
+	if d.answered {
+		g.answers = append(g.answers, uint32(min(d.took/time.Second, math.MaxUint32))) //nolint:gosec // took is never negative
 	}
 }
 
@@ -37,6 +37,30 @@ func (g *group) quantile(percent int) (d time.Duration, ok bool) {
 	}
 	i := (n*percent+99)/100 - 1 // rounded up, and counted from 0
 	return time.Duration(g.answers[i]) * time.Second, true
+}
+
+// decided is a clock with an outcome, and how long its first answer took if
+// there is one.
+type decided struct {
+	ledger.Entry
+	took     time.Duration
+	answered bool
+}
+
+func (f *facts) decided(e ledger.Entry) decided {
+	d := decided{Entry: e, answered: !e.FirstResponseAt.IsZero()}
+	if d.answered {
+		d.took = f.counted(e.Inbox, e.Start, e.FirstResponseAt)
+	}
+	return d
+}
+
+// counted returns how much of [from, to] counts.
+func (f *facts) counted(inbox int64, from, to time.Time) time.Duration {
+	if f.Open == nil {
+		return max(to.Sub(from), 0)
+	}
+	return f.Open(inbox, from, to)
 }
 
 func (n *Probes) add(m Probes) {
@@ -114,14 +138,13 @@ func newDistribution(promise time.Duration) distribution {
 	return distribution{edges: edges, inTime: make([]int, len(edges)+1), late: make([]int, len(edges)+1)}
 }
 
-func (d *distribution) add(e ledger.Entry) {
-	took, ok := e.Answer()
-	if !ok {
+func (d *distribution) add(c decided) {
+	if !c.answered {
 		return
 	}
 	d.answers++
-	i, _ := slices.BinarySearch(d.edges, took)
-	if e.Outcome == ledger.Met {
+	i, _ := slices.BinarySearch(d.edges, c.took)
+	if c.Outcome == ledger.Met {
 		d.inTime[i]++
 	} else {
 		d.late[i]++
@@ -148,20 +171,22 @@ const (
 	endedWithout = "ended_unanswered"
 )
 
-func (l *worstList) add(e ledger.Entry, asOf time.Time) {
-	if e.Outcome != ledger.Breached {
-		return
-	}
-	l.total++
+// overdue says how far a clock that breached went over its deadline.
+func (f *facts) overdue(e ledger.Entry) overdue {
 	o := overdue{Entry: e, fate: unanswered}
-	end := asOf
+	end := f.AsOf
 	switch {
 	case !e.FirstResponseAt.IsZero():
 		end, o.fate = e.FirstResponseAt, answeredLate
 	case !e.EndedAt.IsZero():
 		end, o.fate = e.EndedAt, endedWithout
 	}
-	o.over = max(end.Sub(e.Deadline), 0)
+	o.over = f.counted(e.Inbox, e.Deadline, end)
+	return o
+}
+
+func (l *worstList) add(o overdue) {
+	l.total++
 	l.kept = append(l.kept, o)
 	if len(l.kept) == 16*worstKept { // now and then, so that it stays short and cheap
 		l.sort()

@@ -20,12 +20,15 @@ type reportJSON struct {
 	TimeZone       string        `json:"time_zone"`
 	PreviousFrom   string        `json:"previous_from"`
 	KnownFrom      *string       `json:"known_from"` // null: from the beginning
+	KnownTo        string        `json:"known_to"`
+	Provisional    bool          `json:"provisional"`
 	Comparable     bool          `json:"comparable"`
 	Headline       string        `json:"headline"`
 	Verdict        Verdict       `json:"verdict"`
 	Target         float64       `json:"target_breach_rate"`
 	PromiseSeconds int64         `json:"promise_seconds"`
 	BusinessHours  string        `json:"business_hours"`
+	OpenTime       bool          `json:"open_time"`
 	StillRunning   int           `json:"still_running"`
 	Undecided      int           `json:"undecided"`
 	Total          groupJSON     `json:"total"`
@@ -134,6 +137,16 @@ type probeDayJSON struct {
 	countsJSON
 }
 
+// IsProvisional reports whether a report in JSON says that it is. What is no
+// such report is not.
+func IsProvisional(text []byte) bool {
+	var doc struct {
+		Schema      string
+		Provisional bool
+	}
+	return json.Unmarshal(text, &doc) == nil && doc.Schema == Schema && doc.Provisional
+}
+
 func (f *facts) writeJSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -151,12 +164,15 @@ func (f *facts) json() reportJSON {
 		TimeZone:       f.Zone.String(),
 		PreviousFrom:   f.previous.Format(time.RFC3339),
 		KnownFrom:      f.instant(f.KnownFrom),
+		KnownTo:        f.KnownTo.Format(time.RFC3339),
+		Provisional:    f.Provisional(),
 		Comparable:     f.comparable(),
 		Headline:       f.Headline(),
 		Verdict:        f.Verdict(),
 		Target:         f.Target,
 		PromiseSeconds: seconds(f.Promise),
 		BusinessHours:  f.BusinessHours,
+		OpenTime:       f.Open != nil,
 		StillRunning:   f.Pending.Running,
 		Undecided:      f.Pending.Undecided,
 		Total:          f.now.total.json(),

@@ -39,7 +39,11 @@ type Options struct {
 	Target        float64                 // the breach rate to stay below; 0: DefaultTarget
 	Promise       time.Duration           // within which a first answer is owed
 	InboxPromises map[int64]time.Duration // of inboxes with a promise of their own
-	BusinessHours string                  // in words, when only those count; empty: all time counts
+	BusinessHours string                  // in words, when only those count; empty: all hours count
+
+	// Open returns how much of the time between two instants counts towards the
+	// promise of an inbox, never less than 0; nil: all of it.
+	Open func(inbox int64, from, to time.Time) time.Duration
 
 	Inboxes         map[int64]string           // names
 	ConversationURL func(display int64) string // nil: no links
@@ -49,6 +53,10 @@ type Options struct {
 	// KnownFrom is the instant from which on every outcome is known; zero: always.
 	// Entries decided before it are not a fair sample, and are left out.
 	KnownFrom time.Time
+
+	// KnownTo is the instant up to which every outcome is known; zero: to the
+	// end of the period.
+	KnownTo time.Time
 }
 
 // Pending counts the first-response clocks without an outcome whose deadline
@@ -108,7 +116,12 @@ func New(o Options) (*Builder, error) {
 	if o.Target == 0 {
 		o.Target = DefaultTarget
 	}
-	o.From, o.To, o.AsOf, o.KnownFrom = o.From.In(o.Zone), o.To.In(o.Zone), o.AsOf.In(o.Zone), o.KnownFrom.In(o.Zone)
+	if o.KnownTo.IsZero() {
+		o.KnownTo = o.To
+	}
+	for _, t := range []*time.Time{&o.From, &o.To, &o.AsOf, &o.KnownFrom, &o.KnownTo} {
+		*t = t.In(o.Zone)
+	}
 	p := Period{o.From, o.To}
 	days := p.days()
 	switch {
@@ -164,6 +177,12 @@ func (b *Builder) Days() []time.Time {
 	return bounds
 }
 
+// Provisional reports whether the period has ended and not all that was decided
+// in it is known.
+func (f *facts) Provisional() bool {
+	return !f.AsOf.Before(f.To) && (f.KnownTo.Before(f.To) || f.Pending.Undecided > 0)
+}
+
 // comparable reports whether all of the period before is known.
 func (f *facts) comparable() bool { return !f.previous.Before(f.KnownFrom) }
 
@@ -181,17 +200,20 @@ func (b *Builder) Add(e ledger.Entry) {
 		}
 		p = &b.before
 	}
-	p.total.add(e)
-	at(p.inboxes, e.Inbox).add(e)
-	at(p.teams, e.Team).add(e)
+	d := b.decided(e)
+	p.total.add(d)
+	at(p.inboxes, e.Inbox).add(d)
+	at(p.teams, e.Team).add(d)
 	if !current {
 		return
 	}
-	at(b.agents, e.Assignee).add(e)
-	b.days[b.dayOf(e.DecidedAt)].add(e)
-	b.hours[e.Start.In(b.Zone).Hour()].add(e)
-	b.times.add(e)
-	b.worst.add(e, b.AsOf)
+	at(b.agents, e.Assignee).add(d)
+	b.days[b.dayOf(e.DecidedAt)].add(d)
+	b.hours[e.Start.In(b.Zone).Hour()].add(d)
+	b.times.add(d)
+	if e.Outcome == ledger.Breached {
+		b.worst.add(b.overdue(e))
+	}
 }
 
 // AddProbes takes the counts of a probe in the day, or the part of one, that

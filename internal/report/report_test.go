@@ -191,6 +191,83 @@ func TestWhatTheLedgerDoesNotCoverIsLeftOut(t *testing.T) {
 	everyFormat(t, r)
 }
 
+func TestAPeriodOfWhichNotAllIsKnownIsProvisional(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		change      func(*report.Options)
+		provisional bool
+		says        string
+	}{
+		{"known to its end", func(o *report.Options) { o.KnownTo = o.To }, false, ""},
+		{"known to the instant before", func(o *report.Options) { o.KnownTo = o.To.Add(-1) }, true, "- Provisional: what happened after 22 Nov 2026 23:59 has yet to be read from Chatwoot."},
+		{"an outcome is missing", func(o *report.Options) { o.Pending.Undecided = 1 }, true, "- Not in this report: 1 conversation whose"},
+		{"it has not ended", func(o *report.Options) { o.AsOf, o.KnownTo = o.To.Add(-1), o.To.Add(-time.Hour) }, false, "- The period has not ended yet: this is how it stood at 22 Nov 2026 23:00."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := week()
+			tt.change(&o)
+			r := reportOf(t, o, many(25, 1, o.From)...)
+			if r.Provisional() != tt.provisional || report.IsProvisional([]byte(write(t, r, report.JSON))) != tt.provisional {
+				t.Errorf("provisional: %v", r.Provisional())
+			}
+			if strings.HasPrefix(r.Headline(), "Provisional, not everything is known yet. Target met") != tt.provisional {
+				t.Errorf("headline %s", r.Headline())
+			}
+			if text := write(t, r, report.Markdown); !strings.Contains(text, tt.says) {
+				t.Errorf("it does not say %q:\n%.800s", tt.says, text)
+			}
+		})
+	}
+}
+
+// The doors close on Friday at 17:00 and open on Monday at 9:00. Who wrote at
+// 16:50 and was answered on Monday at 9:10 waited for 20 minutes.
+func TestWithHoursOnlyOpenTimeCounts(t *testing.T) {
+	o := week()
+	o.BusinessHours = "Mon-Fri 09:00-17:00"
+	friday := o.From.AddDate(0, 0, -3).Add(16*time.Hour + 50*time.Minute)
+	closed, opens := friday.Add(10*time.Minute), o.From.Add(9*time.Hour)
+	o.Open = func(inbox int64, from, to time.Time) time.Duration {
+		if inbox == 2 || !from.Before(closed) && !to.After(opens) {
+			return to.Sub(from) // open all the time, or within one stretch
+		}
+		if from.Before(closed) && to.After(opens) {
+			return closed.Sub(from) + to.Sub(opens)
+		}
+		return to.Sub(from)
+	}
+	weekend := ledger.Entry{
+		Conversation: 1, Round: 1, Inbox: 1, Start: friday, Deadline: opens.Add(20 * time.Minute),
+		FirstResponseAt: opens.Add(10 * time.Minute), Outcome: ledger.Met, DecidedAt: opens.Add(10 * time.Minute),
+	}
+	late := weekend // on the Friday before the period's Monday
+	late.Conversation, late.Start = 2, friday.Add(-25*time.Minute)
+	late.Deadline, late.FirstResponseAt = friday.Add(5*time.Minute), opens.Add(time.Minute)
+	late.Outcome, late.DecidedAt = ledger.Breached, o.From // decided in the period for the sake of the list
+	other := answered(3, opens, 2*time.Hour)
+	other.Inbox = 2
+	r := reportOf(t, o, weekend, late, other)
+	n := numbersOf(t, r)
+	if n.Total.P50 == nil || *n.Total.P50 != 36*60 || *n.Total.Max != 2*3600 {
+		t.Errorf("%+v", n.Total)
+	}
+	for _, a := range n.Answers {
+		if a.UpTo == nil && a.InTime+a.Late > 0 {
+			t.Error("the weekend counts among the answers")
+		}
+	}
+	if n.Worst[0].Conversation != 3 || n.Worst[1].Over != 6*60 {
+		t.Errorf("the weekend leads the list: %+v", n.Worst)
+	}
+	text := write(t, r, report.Markdown)
+	for _, want := range []string{"the time they really took, in business hours.", "after the deadline, in business hours.", "late ones included, in business hours.", "Times are in business hours"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	everyFormat(t, r)
+}
+
 func TestALedgerThatReachesBackIsNotMentioned(t *testing.T) {
 	o := week()
 	o.KnownFrom = o.From.AddDate(0, 0, -7)

@@ -111,6 +111,7 @@ func busyOptions() report.Options {
 	o := week()
 	o.Inboxes = map[int64]string{1: "Website", 2: "E-mail", 3: "WhatsApp", 4: "Workshop hotline"}
 	o.InboxPromises = map[int64]time.Duration{2: 2 * time.Hour, 4: 15 * time.Minute}
+	o.Open = func(_ int64, from, to time.Time) time.Duration { return to.Sub(from) }
 	o.BusinessHours = "Mon–Fri 08:00–18:00, Sat 09:00–13:00"
 	o.ConversationURL = func(id int64) string {
 		return fmt.Sprintf("https://chat.example.com/app/accounts/1/conversations/%d", id)

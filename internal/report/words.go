@@ -170,6 +170,13 @@ func (f *facts) Verdict() Verdict {
 
 // Headline returns the report in one sentence.
 func (f *facts) Headline() string {
+	if f.Provisional() {
+		return "Provisional, not everything is known yet. " + f.judgement()
+	}
+	return f.judgement()
+}
+
+func (f *facts) judgement() string {
 	g := &f.now.total
 	result := fmt.Sprintf("%d of %s (%s)", g.Breached, count(g.decided(), "conversation"), f.rate(g))
 	switch f.Verdict() {
@@ -252,6 +259,17 @@ func (f *facts) probeTitle(name string) string {
 		name = f.ProbeTitle(name)
 	}
 	return clean(name)
+}
+
+// clock says which time is counted.
+func (f *facts) clock() string {
+	switch {
+	case f.Open == nil:
+		return "by the clock on the wall"
+	case f.BusinessHours != "":
+		return "in business hours"
+	}
+	return "without planned maintenance"
 }
 
 // promise returns within which an inbox owes its first answer.
