@@ -26,9 +26,8 @@ func checklists(t *testing.T, d *apptest.Daemon) []string {
 	return files
 }
 
-// window opens maintenance that is over after a minute, when the daemon has
-// begun its ledger.
-func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
+// window opens maintenance when the daemon has begun its ledger.
+func window(t *testing.T, d *apptest.Daemon, length time.Duration) app.MaintenanceWindow {
 	t.Helper()
 	eventually(t, "the ledger has begun", func() bool {
 		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
@@ -42,7 +41,7 @@ func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
 		return !began.IsZero()
 	})
 	now := d.Now()
-	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(time.Minute), Reason: "upgrade"}, now)
+	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(length), Reason: "upgrade"}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +55,7 @@ func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
 	d := apptest.StartFast(t, nine, 30)
 	d.Await("/api/v1/status", `"synced_at"`)
 	eventually(t, "there was time enough for a checklist", func() bool { return d.Now().Sub(nine) > 2*time.Minute })
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	eventually(t, "the checklist of that window", func() bool { return len(checklists(t, d)) > 0 })
 	var list checkup.List
 	if err := json.Unmarshal([]byte(evidence(t, d, "checklists/checklist-*.json")), &list); err != nil || !list.Passed || list.At.Before(w.End) {
@@ -69,7 +68,7 @@ func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
 func restarted(t *testing.T) (d *apptest.Daemon, heal func()) {
 	t.Helper()
 	d = quick(t, "MAINTENANCE_RRULE=off")
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +192,7 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
 	d := quick(t, "MAINTENANCE_RRULE=off")
 	d.Await("/api/v1/status", `"synced_at"`)
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	eventually(t, "the first checklist", func() bool { return len(checklists(t, d)) == 1 })
 	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 0`)
 
@@ -205,5 +204,38 @@ func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
 	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
 	if files := checklists(t, d); len(files) != 2 {
 		t.Errorf("the checklists are %v, want two", files)
+	}
+}
+
+func TestTheChecklistComparesTheVersionThatWasLastHeardOf(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	d.Await("/metrics", up)
+	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	d.Await("/metrics", `chatwoot_sla_probe_success\{probe="rails_health"\} 0`)
+	window(t, d, time.Minute)
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
+	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot was "+string(chatwootsim.V415)+", and does not tell its version now") {
+		t.Errorf("of Chatwoot that is down:\n%s", list)
+	}
+	heal()
+	d.Await("/metrics", up)
+	if item := found(t, d, "changes"); item.Verdict != checkup.OK || !strings.Contains(item.Evidence, "; Chatwoot is still "+string(chatwootsim.V415)) {
+		t.Errorf("of Chatwoot that is back: %+v", item)
+	}
+}
+
+func TestTheChecklistSaysThatNoVersionWasKnown(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	d = d.Again()
+	w := window(t, d, 4*time.Minute)
+	eventually(t, "the window is over", func() bool { return d.Now().After(w.End) })
+	heal()
+	eventually(t, "the checklist", func() bool { return len(checklists(t, d)) > 0 })
+	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot's version was not known when the window began") {
+		t.Errorf("the checklist:\n%s", list)
 	}
 }

@@ -176,7 +176,7 @@ func (u *upkeep) noteBaseline(ctx context.Context, w maintenance.Window) bool {
 		return false
 	}
 	b := u.baseline()
-	if b.Version == "" && u.now().Sub(w.Start) < time.Minute {
+	if b.Version == "" && u.now().Sub(u.seen(w.Start)) < time.Minute {
 		return false // it will be known after the first check
 	}
 	text, err := json.Marshal(b)
@@ -234,13 +234,18 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 
 // ready reports whether enough is known to examine what a window has left.
 func (u *upkeep) ready(w maintenance.Window, now time.Time) bool {
-	from := w.End
-	if u.began.After(from) {
-		from = u.began
-	}
 	read, problem := u.picture()
-	waited := now.Sub(from)
+	waited := now.Sub(u.seen(w.End))
 	return waited >= recovery && (read || problem != "" && waited >= patience)
+}
+
+// seen returns since when this process could have seen what began at an
+// instant.
+func (u *upkeep) seen(at time.Time) time.Time {
+	if u.began.After(at) {
+		return u.began
+	}
+	return at
 }
 
 // finishChecklist keeps a checklist as evidence, and its verdict.
