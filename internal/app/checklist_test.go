@@ -164,7 +164,7 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 	change(`UPDATE river_job SET scheduled_at = datetime('now', '-10 minutes')`)
 	expect("in maintenance", checkup.Skipped, "jobs wait for the end of maintenance at ", "ready: 20")
 
-	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+	if _, _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	expect("nobody works them", checkup.Failed, "ready: 20, wait to be tried again: 0, worked on: 0; the oldest has been due for 10m", "nobody works the stage forward")
