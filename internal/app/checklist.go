@@ -55,6 +55,8 @@ type checklist struct {
 // zero Window, the items that need them say so.
 func (c checklist) examine(ctx context.Context, db *store.Reader, w maintenance.Window) checkup.List {
 	checked, version := c.health(ctx)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // the rest asks the database
+	defer cancel()
 	webhooks := c.queue(ctx, db, c.webhooks, itemWebhooks, "Webhook processing resumed")
 	if webhooks.Verdict != checkup.Skipped && c.now().Before(w.End) {
 		webhooks.Verdict, webhooks.Fix = checkup.Skipped, ""

@@ -13,6 +13,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/checkup"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
@@ -238,4 +239,88 @@ func TestTheChecklistSaysThatNoVersionWasKnown(t *testing.T) {
 	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot's version was not known when the window began") {
 		t.Errorf("the checklist:\n%s", list)
 	}
+}
+
+// Whoever waits for a table of Postgres waits for as long as another has it.
+func TestADatabaseThatHangsDoesNotKeepWorkFromPausing(t *testing.T) {
+	url := pgtest.Database(t)
+	d := apptest.Start(t, "DATABASE_URL="+url, "MAINTENANCE_RRULE=off")
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var tx *sql.Tx
+	eventually(t, "the table can be locked", func() bool {
+		if tx, err = db.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = tx.Exec(`LOCK TABLE ` + store.Schema + `.checklists IN ACCESS EXCLUSIVE MODE`); err != nil {
+			_ = tx.Rollback()
+		}
+		return err == nil
+	})
+	open := func(from, to time.Duration) {
+		t.Helper()
+		start := time.Now().Add(from)
+		if _, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: start, End: time.Now().Add(to), Reason: "upgrade"}, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(-2*time.Hour, -time.Hour)
+	d.Await("/metrics", `chatwoot_sla_maintenance_last_end_timestamp_seconds [1-9]`)
+	eventually(t, "it waits for the checklist of that window", func() bool {
+		var n int
+		if err := db.QueryRow(`SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = '` + store.Schema + `.checklists'::regclass`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n > 0
+	})
+	open(0, time.Hour)
+	d.Await("/metrics", `(?s)\nchatwoot_sla_maintenance_active 1\n.*\nchatwoot_sla_queue_paused 1\n`)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheChecklistFailsWhenNobodyReadsConversations(t *testing.T) {
+	d := apptest.Start(t, "MAINTENANCE_RRULE=off")
+	eventually(t, "what was read is recorded", func() bool {
+		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
+		if err != nil {
+			return false
+		}
+		synced, err := db.SyncedTo(t.Context())
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return !synced.IsZero()
+	})
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for passed, want := range map[time.Duration]checkup.Verdict{0: checkup.OK, 20 * time.Minute: checkup.Failed} {
+		list, err := app.Checklist(t.Context(), app.Options{Config: d.Config, Now: func() time.Time { return time.Now().Add(passed) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if item := list.Items[3]; item.Verdict != want || !strings.HasPrefix(item.Evidence, "conversations were last read and recorded ") {
+			t.Errorf("after %v: %+v, want it %s", passed, item, want)
+		}
+	}
+}
+
+func TestTheChecklistFailsWhenTheApprovalQueueIsDeep(t *testing.T) {
+	d := apptest.StartDrafting(t, "MAINTENANCE_RRULE=off")
+	if item := found(t, d.Daemon, "approvals"); item.Verdict != checkup.OK || item.Evidence != "0 drafts wait for approval, 25 are the limit" {
+		t.Errorf("of none: %+v", item)
+	}
+	for range 26 {
+		opens(d, "Where is my parcel?")
+	}
+	eventually(t, "26 drafts are too many", func() bool {
+		item := found(t, d.Daemon, "approvals")
+		return item.Verdict == checkup.Failed && item.Evidence == "26 drafts wait for approval, 25 are the limit"
+	})
 }

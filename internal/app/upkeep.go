@@ -171,6 +171,8 @@ func (u *upkeep) refresh(ctx context.Context) {
 
 // noteBaseline keeps how things are at the beginning of a window.
 func (u *upkeep) noteBaseline(ctx context.Context, w maintenance.Window) bool {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	db, err := u.db()
 	if err != nil {
 		return false
@@ -194,12 +196,33 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	plan, _ := u.plans()
 	w, ok := plan.Ended(now)
 	db, err := u.db()
-	if !ok || err != nil {
+	if !ok || err != nil || !u.claimed(ctx, db, w, now) {
 		return
 	}
+	list := u.run(ctx, db.Reader, w)
+	if ctx.Err() != nil {
+		return // whoever comes next begins anew
+	}
+	saving, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := finishChecklist(saving, db, u.evidence, w, list); err != nil {
+		u.log.Warn("the checklist was run, and is not all kept", zap.Error(err))
+	}
+	if list.Passed {
+		u.log.Info("the checklist after maintenance passed")
+	} else {
+		u.log.Warn("the checklist after maintenance failed; run chatwoot-sla checklist when it is put right", zap.Strings("items", list.Failed()))
+	}
+}
+
+// claimed takes note of what is known of a window's checklist, and reports
+// whether it is due and this process is to run it.
+func (u *upkeep) claimed(ctx context.Context, db *store.Store, w maintenance.Window, now time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	kept, err := db.Checklist(ctx, w.Start)
 	if err != nil {
-		return
+		return false
 	}
 	u.mu.Lock()
 	u.failed = nil
@@ -209,27 +232,13 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	u.mu.Unlock()
 	done := !kept.DoneAt.Before(w.End) // otherwise the window was prolonged after its end
 	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
-		return
+		return false
 	}
 	if installed, err := db.LedgerBegan(ctx); err != nil || installed.IsZero() || !installed.Before(w.End) {
-		return
+		return false
 	}
 	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
-	if err != nil || !mine {
-		return
-	}
-	list := u.run(ctx, db.Reader, w)
-	if ctx.Err() != nil {
-		return // whoever comes next begins anew
-	}
-	if err := finishChecklist(ctx, db, u.evidence, w, list); err != nil {
-		u.log.Warn("the checklist was run, and is not all kept", zap.Error(err))
-	}
-	if list.Passed {
-		u.log.Info("the checklist after maintenance passed")
-	} else {
-		u.log.Warn("the checklist after maintenance failed; run chatwoot-sla checklist when it is put right", zap.Strings("items", list.Failed()))
-	}
+	return err == nil && mine
 }
 
 // ready reports whether enough is known to examine what a window has left.
