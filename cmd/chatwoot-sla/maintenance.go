@@ -57,12 +57,15 @@ func (c maintenanceStop) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	stopped, err := app.StopMaintenance(p.ctx, loaded.Config, c.ID, time.Now())
+	stopped, until, err := app.StopMaintenance(p.ctx, loaded.Config, c.ID, time.Now())
 	if err != nil {
 		return fmt.Errorf("stop maintenance: %w", err)
 	}
 	for _, w := range stopped {
 		fmt.Fprintf(p.stdout, "Stopped maintenance %d: %s\n", w.ID, window(w.Start, w.End))
+	}
+	if !until.IsZero() {
+		fmt.Fprintf(p.stdout, "Maintenance goes on until %s: chatwoot-sla maintenance list shows why. Nobody is paged before.\n", until.UTC().Format("2006-01-02 15:04 UTC"))
 	}
 	return nil
 }

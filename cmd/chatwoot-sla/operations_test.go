@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"net/http/httptest"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +67,12 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	run("Stopped maintenance 1: ", "maintenance", "stop")
 	await("/metrics", "chatwoot_sla_maintenance_active 0")
 	run("no maintenance is under way", "maintenance", "stop")
+	run("Maintenance 2: ", "maintenance", "start", "--for", "2h", "--reason", "as planned, and longer")
+	planned := slices.Concat(env, []string{fmt.Sprintf("MAINTENANCE_RRULE=FREQ=DAILY;BYHOUR=%d", time.Now().UTC().Hour()), "MAINTENANCE_DURATION=2h"})
+	out, err := self(t, dir, planned, "maintenance", "stop").CombinedOutput()
+	if want := regexp.MustCompile(`Stopped maintenance 2: .*\nMaintenance goes on until .*:00 UTC: .*Nobody is paged before\.\n`); err != nil || !want.Match(out) {
+		t.Errorf("in a window that was planned, too: %v\n%s", err, out)
+	}
 
 	await("/metrics", `chatwoot_sla_probe_success{probe="rails_health"} 1`)
 	sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})

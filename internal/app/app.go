@@ -214,7 +214,7 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		tried:    a.books.tried,
 		run:      list.examine,
 		evidence: a.evidence,
-		baseline: func() baseline { return list.current(a.chatwootVersion()) },
+		baseline: func() baseline { return list.current(a.watcher.Version()) },
 		began:    o.Now(),
 		backfill: a.cfg.LedgerBackfill,
 		now:      o.Now,
@@ -249,17 +249,6 @@ func (a *App) operate(o Options, planned *maintenance.Schedule, checker *health.
 		ChecklistItems: checklistItems(),
 		Now:            o.Now,
 	}))
-}
-
-// chatwootVersion returns the last one heard of, and nothing before the first.
-func (a *App) chatwootVersion() string {
-	latest, _ := a.watcher.Latest()
-	for _, r := range latest.Results {
-		if r.Version != "" {
-			return r.Version
-		}
-	}
-	return ""
 }
 
 // newClient returns the one client through which everything reads Chatwoot.

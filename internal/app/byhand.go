@@ -62,26 +62,33 @@ func StartMaintenance(ctx context.Context, cfg config.Config, w MaintenanceWindo
 }
 
 // StopMaintenance ends the window with an id, or for 0 those that were opened
-// by hand and are under way, and returns them as they were.
-func StopMaintenance(ctx context.Context, cfg config.Config, id int64, now time.Time) (stopped []MaintenanceWindow, err error) {
+// by hand and are under way, and returns them as they were. Until is when
+// maintenance ends that goes on all the same; zero: none does.
+func StopMaintenance(ctx context.Context, cfg config.Config, id int64, now time.Time) (stopped []MaintenanceWindow, until time.Time, err error) {
 	planned, err := maintenance.New(cfg.MaintenanceRules, cfg.MaintenanceDuration)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
 	err = byHand(ctx, cfg, func(db *store.Store) error {
-		stopped, err = db.StopMaintenance(ctx, id, now)
+		if stopped, err = db.StopMaintenance(ctx, id, now); err != nil {
+			return err
+		}
+		w, err := lastWindow(ctx, db.Reader, planned, now)
+		if now.Before(w.End) {
+			until = w.End
+		}
 		return err
 	})
 	if err != nil || len(stopped) > 0 {
-		return stopped, err
+		return stopped, until, err
 	}
 	if id != 0 {
-		return nil, fmt.Errorf("there is no window %d that is under way or to come; chatwoot-sla maintenance list shows them", id)
+		return nil, until, fmt.Errorf("there is no window %d that is under way or to come; chatwoot-sla maintenance list shows them", id)
 	}
 	if w, ok := planned.Active(now); ok {
-		return nil, fmt.Errorf("this maintenance is that of MAINTENANCE_RRULE, until %s: it ends by itself, or with another rule and a restart", w.End.Format("15:04 UTC"))
+		return nil, until, fmt.Errorf("this maintenance is that of MAINTENANCE_RRULE, until %s: it ends by itself, or with another rule and a restart", w.End.Format("15:04 UTC"))
 	}
-	return nil, errors.New("no maintenance is under way; chatwoot-sla maintenance list shows what is to come")
+	return nil, until, errors.New("no maintenance is under way; chatwoot-sla maintenance list shows what is to come")
 }
 
 // PlannedWindow is a window of the list. Those of MAINTENANCE_RRULE have no id.

@@ -55,6 +55,8 @@ type checklist struct {
 // zero Window, the items that need them say so.
 func (c checklist) examine(ctx context.Context, db *store.Reader, w maintenance.Window) checkup.List {
 	checked, version := c.health(ctx)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // the rest asks the database
+	defer cancel()
 	webhooks := c.queue(ctx, db, c.webhooks, itemWebhooks, "Webhook processing resumed")
 	if webhooks.Verdict != checkup.Skipped && c.now().Before(w.End) {
 		webhooks.Verdict, webhooks.Fix = checkup.Skipped, ""
@@ -151,11 +153,11 @@ func (c checklist) monitoring(ctx context.Context, db *store.Reader) checkup.Ite
 func (c checklist) changes(ctx context.Context, db *store.Reader, w maintenance.Window, version string) checkup.Item {
 	item := checkup.Item{Name: itemChanges, Title: "Changes since the window began", Verdict: checkup.Skipped}
 	switch {
+	case db == nil: // then it is not known either whether there was a window
+		item.Evidence = errNotOpen.Error()
+		return item
 	case w == (maintenance.Window{}):
 		item.Evidence = "there was no window yet"
-		return item
-	case db == nil:
-		item.Evidence = errNotOpen.Error()
 		return item
 	}
 	kept, err := db.Checklist(ctx, w.Start)
@@ -177,7 +179,12 @@ func (c checklist) changes(ctx context.Context, db *store.Reader, w maintenance.
 	} else {
 		item.Evidence = "no setting has changed" + since
 	}
-	if now.Version != "" && was.Version == now.Version {
+	switch {
+	case was.Version == "":
+		item.Evidence += "; Chatwoot's version was not known when the window began"
+	case now.Version == "":
+		item.Evidence += "; Chatwoot was " + was.Version + ", and does not tell its version now"
+	case was.Version == now.Version:
 		item.Evidence += "; Chatwoot is still " + now.Version
 	}
 	return item

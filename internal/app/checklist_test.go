@@ -13,6 +13,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/checkup"
+	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
@@ -26,9 +27,8 @@ func checklists(t *testing.T, d *apptest.Daemon) []string {
 	return files
 }
 
-// window opens maintenance that is over after a minute, when the daemon has
-// begun its ledger.
-func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
+// window opens maintenance when the daemon has begun its ledger.
+func window(t *testing.T, d *apptest.Daemon, length time.Duration) app.MaintenanceWindow {
 	t.Helper()
 	eventually(t, "the ledger has begun", func() bool {
 		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
@@ -42,7 +42,7 @@ func window(t *testing.T, d *apptest.Daemon) app.MaintenanceWindow {
 		return !from.IsZero()
 	})
 	now := d.Now()
-	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(time.Minute), Reason: "upgrade"}, now)
+	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(length), Reason: "upgrade"}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
 	d := apptest.StartFast(t, nine, 30)
 	d.Await("/api/v1/status", `"synced_at"`)
 	eventually(t, "there was time enough for a checklist", func() bool { return d.Now().Sub(nine) > 2*time.Minute })
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	eventually(t, "the checklist of that window", func() bool { return len(checklists(t, d)) > 0 })
 	var list checkup.List
 	if err := json.Unmarshal([]byte(evidence(t, d, "checklists/checklist-*.json")), &list); err != nil || !list.Passed || list.At.Before(w.End) {
@@ -69,7 +69,7 @@ func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
 func restarted(t *testing.T) (d *apptest.Daemon, heal func()) {
 	t.Helper()
 	d = quick(t, "MAINTENANCE_RRULE=off")
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 	change(`UPDATE river_job SET scheduled_at = datetime('now', '-10 minutes')`)
 	expect("in maintenance", checkup.Skipped, "jobs wait for the end of maintenance at ", "ready: 20")
 
-	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+	if _, _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	expect("nobody works them", checkup.Failed, "ready: 20, wait to be tried again: 0, worked on: 0; the oldest has been due for 10m", "nobody works the stage forward")
@@ -193,7 +193,7 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
 	d := quick(t, "MAINTENANCE_RRULE=off")
 	d.Await("/api/v1/status", `"synced_at"`)
-	w := window(t, d)
+	w := window(t, d, time.Minute)
 	eventually(t, "the first checklist", func() bool { return len(checklists(t, d)) == 1 })
 	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 0`)
 
@@ -206,4 +206,121 @@ func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
 	if files := checklists(t, d); len(files) != 2 {
 		t.Errorf("the checklists are %v, want two", files)
 	}
+}
+
+func TestTheChecklistComparesTheVersionThatWasLastHeardOf(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	d.Await("/metrics", up)
+	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	d.Await("/metrics", `chatwoot_sla_probe_success\{probe="rails_health"\} 0`)
+	window(t, d, time.Minute)
+	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
+	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot was "+string(chatwootsim.V415)+", and does not tell its version now") {
+		t.Errorf("of Chatwoot that is down:\n%s", list)
+	}
+	heal()
+	d.Await("/metrics", up)
+	if item := found(t, d, "changes"); item.Verdict != checkup.OK || !strings.Contains(item.Evidence, "; Chatwoot is still "+string(chatwootsim.V415)) {
+		t.Errorf("of Chatwoot that is back: %+v", item)
+	}
+}
+
+func TestTheChecklistSaysThatNoVersionWasKnown(t *testing.T) {
+	d := quick(t, "MAINTENANCE_RRULE=off")
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	d = d.Again()
+	w := window(t, d, 4*time.Minute)
+	eventually(t, "the window is over", func() bool { return d.Now().After(w.End) })
+	heal()
+	eventually(t, "the checklist", func() bool { return len(checklists(t, d)) > 0 })
+	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot's version was not known when the window began") {
+		t.Errorf("the checklist:\n%s", list)
+	}
+}
+
+// Whoever waits for a table of Postgres waits for as long as another has it.
+func TestADatabaseThatHangsDoesNotKeepWorkFromPausing(t *testing.T) {
+	url := pgtest.Database(t)
+	d := apptest.Start(t, "DATABASE_URL="+url, "MAINTENANCE_RRULE=off")
+	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var tx *sql.Tx
+	eventually(t, "the table can be locked", func() bool {
+		if tx, err = db.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = tx.Exec(`LOCK TABLE ` + store.Schema + `.checklists IN ACCESS EXCLUSIVE MODE`); err != nil {
+			_ = tx.Rollback()
+		}
+		return err == nil
+	})
+	open := func(from, to time.Duration) {
+		t.Helper()
+		start := time.Now().Add(from)
+		if _, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: start, End: time.Now().Add(to), Reason: "upgrade"}, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(-2*time.Hour, -time.Hour)
+	d.Await("/metrics", `chatwoot_sla_maintenance_last_end_timestamp_seconds [1-9]`)
+	eventually(t, "it waits for the checklist of that window", func() bool {
+		var n int
+		if err := db.QueryRow(`SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = '` + store.Schema + `.checklists'::regclass`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n > 0
+	})
+	open(0, time.Hour)
+	d.Await("/metrics", `(?s)\nchatwoot_sla_maintenance_active 1\n.*\nchatwoot_sla_queue_paused 1\n`)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheChecklistFailsWhenNobodyReadsConversations(t *testing.T) {
+	d := apptest.Start(t, "MAINTENANCE_RRULE=off")
+	eventually(t, "what was read is recorded", func() bool {
+		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
+		if err != nil {
+			return false
+		}
+		synced, err := db.SyncedTo(t.Context())
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return !synced.IsZero()
+	})
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for passed, want := range map[time.Duration]checkup.Verdict{0: checkup.OK, 20 * time.Minute: checkup.Failed} {
+		list, err := app.Checklist(t.Context(), app.Options{Config: d.Config, Now: func() time.Time { return time.Now().Add(passed) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if item := list.Items[3]; item.Verdict != want || !strings.HasPrefix(item.Evidence, "conversations were last read and recorded ") {
+			t.Errorf("after %v: %+v, want it %s", passed, item, want)
+		}
+	}
+}
+
+func TestTheChecklistFailsWhenTheApprovalQueueIsDeep(t *testing.T) {
+	d := apptest.StartDrafting(t, "MAINTENANCE_RRULE=off")
+	if item := found(t, d.Daemon, "approvals"); item.Verdict != checkup.OK || item.Evidence != "0 drafts wait for approval, 25 are the limit" {
+		t.Errorf("of none: %+v", item)
+	}
+	for range 26 {
+		opens(d, "Where is my parcel?")
+	}
+	eventually(t, "26 drafts are too many", func() bool {
+		item := found(t, d.Daemon, "approvals")
+		return item.Verdict == checkup.Failed && item.Evidence == "26 drafts wait for approval, 25 are the limit"
+	})
 }

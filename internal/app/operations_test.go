@@ -66,9 +66,9 @@ func TestMaintenanceByHand(t *testing.T) {
 		t.Errorf("a failure in maintenance counts:\n%s", got)
 	}
 
-	stopped, err := app.StopMaintenance(t.Context(), d.Config, 0, d.Now())
-	if err != nil || len(stopped) != 1 {
-		t.Fatalf("stopped %v (%v)", stopped, err)
+	stopped, until, err := app.StopMaintenance(t.Context(), d.Config, 0, d.Now())
+	if err != nil || len(stopped) != 1 || !until.IsZero() {
+		t.Fatalf("stopped %v (%v), until %v", stopped, err, until)
 	}
 	d.Await("/metrics", `(?s)chatwoot_sla_incident_active\{level="2"\} 1.*chatwoot_sla_maintenance_active 0.*chatwoot_sla_maintenance_overrun 1`)
 	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
@@ -123,7 +123,7 @@ func TestMaintenanceThatMakesNoSenseIsRefused(t *testing.T) {
 		"is that of MAINTENANCE_RRULE, until 04:": {0, tuesday},
 		"there is no window 7":                    {7, now},
 	} {
-		if _, err := app.StopMaintenance(t.Context(), d.Config, stop.id, stop.now); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := app.StopMaintenance(t.Context(), d.Config, stop.id, stop.now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("stop %+v: %v, want %q", stop, err, want)
 		}
 	}
@@ -223,7 +223,7 @@ func TestWorkWaitsForTheEndOfMaintenance(t *testing.T) {
 	if n := len(c.keys()); n > 0 {
 		t.Errorf("%d webhooks were forwarded in maintenance", n)
 	}
-	if _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
+	if _, _, err := app.StopMaintenance(t.Context(), d.Config, 0, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "what waited is forwarded", func() bool { return len(c.keys()) == 1 })

@@ -172,12 +172,14 @@ func (u *upkeep) refresh(ctx context.Context) {
 
 // noteBaseline keeps how things are at the beginning of a window.
 func (u *upkeep) noteBaseline(ctx context.Context, w maintenance.Window) bool {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	db, err := u.db()
 	if err != nil {
 		return false
 	}
 	b := u.baseline()
-	if b.Version == "" && u.now().Sub(w.Start) < time.Minute {
+	if b.Version == "" && u.now().Sub(u.seen(w.Start)) < time.Minute {
 		return false // it will be known after the first check
 	}
 	text, err := json.Marshal(b)
@@ -195,36 +197,16 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	plan, _ := u.plans()
 	w, ok := plan.Ended(now)
 	db, err := u.db()
-	if !ok || err != nil {
-		return
-	}
-	kept, err := db.Checklist(ctx, w.Start)
-	if err != nil {
-		return
-	}
-	u.mu.Lock()
-	u.failed = nil
-	if kept.Failed != "" {
-		u.failed = strings.Split(kept.Failed, ",")
-	}
-	u.mu.Unlock()
-	done := !kept.DoneAt.Before(w.End) // otherwise the window was prolonged after its end
-	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
-		return
-	}
-	from, err := db.LedgerFrom(ctx)
-	if err != nil || from.IsZero() || !from.Add(u.backfill).Before(w.End) {
-		return // there was no monitor then
-	}
-	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
-	if err != nil || !mine {
+	if !ok || err != nil || !u.claimed(ctx, db, w, now) {
 		return
 	}
 	list := u.run(ctx, db.Reader, w)
 	if ctx.Err() != nil {
 		return // whoever comes next begins anew
 	}
-	if err := finishChecklist(ctx, db, u.evidence, w, list); err != nil {
+	saving, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := finishChecklist(saving, db, u.evidence, w, list); err != nil {
 		u.log.Warn("the checklist was run, and is not all kept", zap.Error(err))
 	}
 	if list.Passed {
@@ -234,15 +216,47 @@ func (u *upkeep) afterwards(ctx context.Context, now time.Time) {
 	}
 }
 
+// claimed takes note of what is known of a window's checklist, and reports
+// whether it is due and this process is to run it.
+func (u *upkeep) claimed(ctx context.Context, db *store.Store, w maintenance.Window, now time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	kept, err := db.Checklist(ctx, w.Start)
+	if err != nil {
+		return false
+	}
+	u.mu.Lock()
+	u.failed = nil
+	if kept.Failed != "" {
+		u.failed = strings.Split(kept.Failed, ",")
+	}
+	u.mu.Unlock()
+	done := !kept.DoneAt.Before(w.End) // otherwise the window was prolonged after its end
+	if done || now.Sub(w.End) > checklistWithin || !u.ready(w, now) {
+		return false
+	}
+	from, err := db.LedgerFrom(ctx)
+	if err != nil || from.IsZero() || !from.Add(u.backfill).Before(w.End) {
+		return false // there was no monitor then
+	}
+	mine, err := db.ClaimChecklist(ctx, w.Start, w.End, now, now.Add(-checklistAbandoned))
+	return err == nil && mine
+}
+
 // ready reports whether enough is known to examine what a window has left.
 func (u *upkeep) ready(w maintenance.Window, now time.Time) bool {
-	from := w.End
-	if u.began.After(from) {
-		from = u.began
-	}
 	read, problem := u.picture()
-	waited := now.Sub(from)
+	waited := now.Sub(u.seen(w.End))
 	return waited >= recovery && (read || problem != "" && waited >= patience)
+}
+
+// seen returns since when this process could have seen what began at an
+// instant.
+func (u *upkeep) seen(at time.Time) time.Time {
+	if u.began.After(at) {
+		return u.began
+	}
+	return at
 }
 
 // finishChecklist keeps a checklist as evidence, and its verdict.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,12 +48,19 @@ type List struct {
 	Items  []Item    `json:"items"`
 }
 
-// New returns a List, which has passed unless an item failed.
+// New returns a List, which has passed unless an item failed. What an item says
+// is brought into one line: it may quote the error of another program.
 func New(schema, title string, at time.Time, items []Item) List {
+	items = slices.Clone(items)
+	for i, item := range items {
+		items[i].Evidence, items[i].Fix = line(item.Evidence), line(item.Fix)
+	}
 	l := List{Schema: schema, Title: title, At: at.UTC(), Passed: true, Items: items}
 	l.Passed = len(l.Failed()) == 0
 	return l
 }
+
+func line(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Failed returns the names of the items that failed.
 func (l List) Failed() []string {

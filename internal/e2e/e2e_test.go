@@ -261,7 +261,7 @@ func TestNothingPagesInMaintenance(t *testing.T) {
 	}
 
 	over := time.Now()
-	if _, err := app.StopMaintenance(t.Context(), c.daemon.Config, 0, over); err != nil {
+	if _, _, err := app.StopMaintenance(t.Context(), c.daemon.Config, 0, over); err != nil {
 		t.Fatal(err)
 	}
 	page := await(t, &c.slack.Inbox, "incidents", level2, 1)[0]

@@ -244,6 +244,14 @@ func (w *Watcher) State(probe string) ProbeState {
 	return w.tracks[probe].ProbeState
 }
 
+// Version returns the last version of Chatwoot that was heard of; empty: none
+// was. It stays while Chatwoot is away.
+func (w *Watcher) Version() string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.version
+}
+
 // step is one more result of a probe and what it did.
 type step struct {
 	result   Result
