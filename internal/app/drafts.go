@@ -495,7 +495,7 @@ func (d *drafts) tidyOnce(ctx context.Context, expired, pruned *time.Time) error
 		*expired = now
 	}
 	if now.Sub(*pruned) >= pruneInterval {
-		if _, err := db.PruneApprovals(ctx, now.Add(-d.keep)); err != nil {
+		if err := d.prune(ctx, db, now.Add(-d.keep)); err != nil {
 			return err
 		}
 		*pruned = now
@@ -504,6 +504,28 @@ func (d *drafts) tidyOnce(ctx context.Context, expired, pruned *time.Time) error
 		return err
 	}
 	return d.overtaken(ctx, db)
+}
+
+// prune deletes what is old. What a job will still come for stays, however long
+// Chatwoot is away: a person may have approved it.
+func (d *drafts) prune(ctx context.Context, db *store.Store, before time.Time) error {
+	notes, err := queue.Waiting[pipeline.NoteJob](ctx, d.queue, db.Database())
+	if err != nil {
+		return err
+	}
+	replies, err := queue.Waiting[pipeline.ReplyJob](ctx, d.queue, db.Database())
+	if err != nil {
+		return err
+	}
+	var busy []int64
+	for _, j := range notes {
+		busy = append(busy, j.Message)
+	}
+	for _, j := range replies {
+		busy = append(busy, j.Message)
+	}
+	_, err = db.PruneApprovals(ctx, before, busy)
+	return err
 }
 
 // count reads how many items wait, and which.

@@ -1,17 +1,23 @@
 package app_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
 func TestAfterFiveAttemptsAPersonIsAsked(t *testing.T) {
@@ -177,6 +183,70 @@ func jsonText(t *testing.T, v any) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// A conversation that is purged is in no file any more, though the other service
+// was out of reach and a webhook waits for it.
+func TestErasure(t *testing.T) {
+	const secret = "xyzzy"
+	d := apptest.StartDrafting(t, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
+	purged, kept := opens(d, question+" I am "+secret), opens(d, question)
+	d.Item(purged)
+	d.Item(kept)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	copies := func() (n int) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(d.Config.DataDir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += bytes.Count(text, []byte(secret))
+		}
+		return n
+	}
+	if n := copies(); n < 2 {
+		t.Fatalf("%d copies, want those of the item and of the webhook", n)
+	}
+	if n, err := app.PurgeApprovals(t.Context(), d.Config, purged); err != nil || n < 2 || copies() != 0 {
+		t.Errorf("deleted %d rows, %v; %d copies are left", n, err, copies())
+	}
+	if items, err := app.Approvals(t.Context(), d.Config, store.ApprovalFilter{}); err != nil || len(items) != 1 || items[0].Conversation != kept {
+		t.Errorf("the items are %+v, %v", items, err)
+	}
+	err := app.ReadQueue(t.Context(), d.Config, func(o *queue.Office) error {
+		waiting, err := o.List(t.Context(), queue.Selection{Stage: "forward"}, 10)
+		if len(waiting) == 0 {
+			t.Error("the webhooks of the other conversation are gone")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPurgeWinsOverADraftThatIsBeingMade(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	release := make(chan time.Time)
+	d.Assist.After = func(time.Duration) <-chan time.Time { return release }
+	d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultLatency, Delay: time.Second, Times: 1})
+	conversation := opens(d, question)
+	apptest.Until(t, "the draft is being made", func() bool { return len(d.Assist.Received(chatwootsim.AgentPath)) == 1 })
+	if n, err := app.PurgeApprovals(t.Context(), d.Config, conversation); err != nil || n == 0 {
+		t.Fatalf("deleted %d rows, %v", n, err)
+	}
+	close(release)
+	d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="failed",stage="draft"\} 1`)
+	if items := d.Approvals(conversation); len(items) > 0 || len(apptest.Notes(d.Messages(conversation))) > 0 {
+		t.Errorf("there are a note or items: %+v", items)
+	}
 }
 
 // What customers write is in the database and in Chatwoot, and nowhere else.

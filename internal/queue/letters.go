@@ -154,7 +154,7 @@ func (o *Office) retry(ctx context.Context, s Selection, reason string) (int, er
 			return err
 		}
 		// Failures are counted, so those of before are taken off.
-		_, err := tx.ExecContext(ctx, o.sql(`UPDATE river_job SET attempt = 0, errors = NULL WHERE id = ?`), id)
+		_, err := tx.ExecContext(ctx, o.engine.sql(`UPDATE river_job SET attempt = 0, errors = NULL WHERE id = ?`), id)
 		return err
 	})
 	if err != nil {
@@ -233,7 +233,7 @@ func (o *Office) dead(ctx context.Context, s Selection, reason string, after int
 			args = append(args, id)
 		}
 	}
-	rows, err := o.db.QueryContext(ctx, o.sql(query+fmt.Sprintf(` ORDER BY id LIMIT %d`, lettersAtOnce)), args...)
+	rows, err := o.db.QueryContext(ctx, o.engine.sql(query+fmt.Sprintf(` ORDER BY id LIMIT %d`, lettersAtOnce)), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -247,18 +247,6 @@ func (o *Office) dead(ctx context.Context, s Selection, reason string, after int
 		ids = append(ids, id)
 	}
 	return ids, rows.Err()
-}
-
-// sql returns a query, written for SQLite, for the engine.
-func (o *Office) sql(query string) string {
-	if !o.engine.Postgres {
-		return query
-	}
-	query = strings.ReplaceAll(query, "river_job", o.engine.table())
-	for n := 1; strings.Contains(query, "?"); n++ {
-		query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
-	}
-	return query
 }
 
 // revive retries the dead letters of a stage that its service is to blame for.

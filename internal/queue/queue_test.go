@@ -87,8 +87,9 @@ func openDB(t *testing.T, o store.Options, e queue.Engine) *sql.DB {
 	return s.Writer()
 }
 
-// newRig starts a queue whose jobs do what work says.
-func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error) *rig {
+// newRig starts a queue whose jobs do what work says. More kinds of jobs may be
+// added.
+func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error, more ...func(*queue.Handlers)) *rig {
 	t.Helper()
 	r := &rig{t: t, engine: e, db: db, reg: prometheus.NewPedanticRegistry(), seen: map[string]int{}}
 	h := queue.NewHandlers("refused")
@@ -104,6 +105,9 @@ func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context,
 		}
 		return err
 	})
+	for _, add := range more {
+		add(h)
+	}
 	q, err := queue.New(queue.Options{
 		Engine: e, Stages: []queue.Stage{{Name: "notes", Workers: 8}}, Handlers: h, OpenFor: time.Second, Registerer: r.reg,
 		Logger: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
@@ -467,4 +471,61 @@ func TestAKindWithoutAStageIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("New: %v", err)
 	}
+}
+
+// about is a job that has a number.
+type about struct {
+	Number int64 `json:"number"`
+}
+
+func (about) Kind() string { return "about" }
+
+func TestJobsAreKnownAndForgottenByWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		begun, end := make(chan struct{}), make(chan struct{})
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error { return nil },
+			func(h *queue.Handlers) {
+				queue.Handle(h, "notes", func(_ context.Context, j queue.Job[about]) error {
+					switch j.Args.Number {
+					case 1:
+						return queue.Dead(errors.New("no"), "refused")
+					case 2:
+						close(begun)
+						<-end
+					}
+					return nil
+				})
+			})
+		r.insert(about{1}, about{2}, about{3}, note{"no number"})
+		<-begun
+		eventually(t, "the others have ended", func() bool {
+			return len(r.worked()) == 1 && len(r.list(queue.Selection{Dead: true})) == 1 && len(r.list(queue.Selection{})) == 2
+		})
+		if waiting, err := queue.Waiting[about](t.Context(), r.q, r.db); err != nil || !slices.Equal(waiting, []about{{2}}) {
+			t.Errorf("waiting are %+v, %v", waiting, err)
+		}
+		forget := func(number int64) (n int64) {
+			t.Helper()
+			tx, err := r.db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err = e.ForgetTx(t.Context(), tx, "number", number); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for number, want := range map[int64]int64{1: 1, 2: 1, 3: 1, 4: 0} {
+			if n := forget(number); n != want {
+				t.Errorf("forgot %d jobs about %d, want %d", n, number, want)
+			}
+		}
+		close(end)
+		r.insert(note{"later"})
+		eventually(t, "the work goes on", func() bool { return len(r.worked()) == 2 })
+	})
 }
