@@ -142,7 +142,7 @@ func (d *drafts) standing(j pipeline.DraftJob) pipeline.Standing {
 	if p.Board != nil {
 		of := func(l sla.Listed) bool { return l.ID == j.Conversation }
 		for _, l := range p.Board.List(d.monitor.ServerNow(), of) {
-			st.Contact, st.Inbox = l.Contact, l.Inbox
+			st.Inbox = l.Inbox
 			if l.Clock.State == sla.Waiting {
 				start, deadline = l.Clock.Start, l.Clock.Deadline
 			}

@@ -79,7 +79,8 @@ type Post struct {
 	ID      int64
 	At      time.Time
 	By      Author
-	Sender  int64 // Chatwoot's id of the agent or bot
+	Sender  int64  // Chatwoot's id of the agent or bot
+	Name    string // of who wrote it; empty: unknown
 	Private bool
 	Mark    string // Chatwoot's source_id
 	Text    string
@@ -174,7 +175,6 @@ func (e *Wait) Unwrap() error { return e.Err }
 
 // Standing is how a customer stands against what was promised.
 type Standing struct {
-	Contact  string // the customer's name; empty: unknown
 	Inbox    int64
 	Deadline time.Time
 	UrgentAt time.Time // from when on the level is urgent
@@ -291,7 +291,7 @@ func (p *Pipeline) Draft(ctx context.Context, j DraftJob, last bool) (Drafted, S
 	standing := p.o.Standing(j)
 	question := strings.TrimSpace(thread[i].Text)
 	d := Drafted{
-		Conversation: j.Conversation, Message: j.Message, Inbox: standing.Inbox, Contact: standing.Contact, Question: question,
+		Conversation: j.Conversation, Message: j.Message, Inbox: standing.Inbox, Contact: thread[i].Name, Question: question,
 		Action: Escalate, Deadline: standing.Deadline, UrgentAt: standing.UrgentAt,
 	}
 	if question == "" { // an attachment alone
@@ -307,7 +307,7 @@ func (p *Pipeline) Draft(ctx context.Context, j DraftJob, last bool) (Drafted, S
 	s, err := p.o.Drafter.Draft(ctx, Ask{
 		Message: question,
 		Customer: Context{
-			Name: standing.Contact, Conversation: j.Conversation, Inbox: standing.Inbox, Level: standing.Level.String(),
+			Name: d.Contact, Conversation: j.Conversation, Inbox: standing.Inbox, Level: standing.Level.String(),
 		},
 		Sources: sources,
 		History: history(thread[:i]),

@@ -99,14 +99,14 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{now: noon, chat: &chat{posts: []pipeline.Post{{ID: 11, At: noon, By: pipeline.Customer, Text: "Where is my order?"}}}}
+	r := &rig{now: noon, chat: &chat{posts: []pipeline.Post{{ID: 11, At: noon, By: pipeline.Customer, Name: "Ana", Text: "Where is my order?"}}}}
 	r.s = &services{suggestion: pipeline.Suggestion{Reply: "It left today.", Confidence: 85, Action: "approve"}}
 	var err error
 	r.Pipeline, err = pipeline.New(pipeline.Options{
 		Chat: r.chat, Knowledge: r.s, Drafter: r.s, TTL: time.Hour, Now: func() time.Time { return r.now }, Settle: 16 * time.Second,
 		Ours: func(context.Context, int64) ([]pipeline.OwnReply, error) { return r.ours, nil },
 		Standing: func(pipeline.DraftJob) pipeline.Standing {
-			return pipeline.Standing{Contact: "Ana", Inbox: 5, Deadline: noon.Add(30 * time.Minute), UrgentAt: noon.Add(25 * time.Minute), Level: r.level}
+			return pipeline.Standing{Inbox: 5, Deadline: noon.Add(30 * time.Minute), UrgentAt: noon.Add(25 * time.Minute), Level: r.level}
 		},
 	})
 	if err != nil {
@@ -197,10 +197,13 @@ func TestWhatTheServiceIsTold(t *testing.T) {
 		{ID: 3, By: pipeline.Agent, Private: true, Text: "a difficult one"},
 		{ID: 4, By: pipeline.Agent, Text: "Hello!"},
 		{ID: 5, By: pipeline.Bot, Text: "An article:"},
-		{ID: 11, By: pipeline.Customer, Text: " Where is my order? "},
+		{ID: 11, By: pipeline.Customer, Name: "Ana", Text: " Where is my order? "},
 		{ID: 12, By: pipeline.Customer, Text: "I am waiting."},
 	}
-	r.draft(t)
+	d := r.draft(t)
+	if d.Contact != "Ana" || r.s.asked.Customer.Name != "Ana" {
+		t.Errorf("the customer is %q, and the service is told of %q", d.Contact, r.s.asked.Customer.Name)
+	}
 	var turns []string
 	for _, turn := range r.s.asked.History {
 		turns = append(turns, turn.Role+": "+turn.Content)
