@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,6 +40,50 @@ func TestAfterFiveAttemptsAPersonIsAsked(t *testing.T) {
 		t.Errorf("a reply of one's own: %d", status)
 	}
 	d.ItemIn(conversation, "sent")
+}
+
+// While the agent service is down, messages wait for it, and not for ever.
+func TestAPersonIsAskedWhenTheAgentServiceIsDown(t *testing.T) {
+	for name, settings := range map[string]func(*testing.T) []string{
+		"SQLite":   func(*testing.T) []string { return nil },
+		"Postgres": func(t *testing.T) []string { return []string{"DATABASE_URL=" + pgtest.Database(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := apptest.StartDrafting(t, settings(t)...)
+			up := d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultStatus, Status: http.StatusInternalServerError})
+			conversation := opens(d, question)
+			d.Await("/metrics", `chatwoot_sla_circuit_open\{stage="draft"\} 1`)
+			if items := d.Approvals(conversation); len(items) > 0 {
+				t.Fatalf("the message does not wait: %+v", items)
+			}
+			passes(t, d, 3*time.Minute)
+			if it := d.Item(conversation); it.Draft != "" || it.Problem != string(pipeline.NoDraft) || it.Action != "escalate" || it.NoteID == 0 {
+				t.Errorf("the item is %+v", it)
+			}
+			up()
+			if it := d.Item(opens(d, question)); it.Draft == "" {
+				t.Errorf("the service is back, and the item is %+v", it)
+			}
+		})
+	}
+}
+
+// passes makes the jobs older.
+func passes(t *testing.T, d *apptest.Drafting, age time.Duration) {
+	t.Helper()
+	db, err := store.OpenBeside(t.Context(), store.Options{DataDir: d.Config.DataDir, DatabaseURL: d.Config.DatabaseURL.Reveal()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	query := fmt.Sprintf(`UPDATE river_job SET created_at = datetime(created_at, '-%d seconds', 'subsec')`, int(age.Seconds()))
+	if d.Config.DatabaseURL.IsSet() {
+		query = fmt.Sprintf(`UPDATE %s.river_job SET created_at = created_at - interval '%d seconds'`, store.Schema, int(age.Seconds()))
+	}
+	if _, err := db.Writer().ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // However many click, one reply is sent.

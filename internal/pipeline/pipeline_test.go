@@ -245,6 +245,27 @@ func TestTheLastAttemptLeavesAnItem(t *testing.T) {
 	}
 }
 
+func TestAMessageThatHasWaitedTooLongNeedsNoService(t *testing.T) {
+	r := newRig(t)
+	r.s.err = errors.New("it was asked")
+	r.level = sla.Urgent
+	d, why, err := r.Undrafted(t.Context(), job)
+	if err != nil || why != "" || d.Problem != pipeline.NoDraft || d.Action != pipeline.Escalate || d.Priority != pipeline.Urgent || d.Question == "" {
+		t.Errorf("it leaves %+v, %q, %v", d, why, err)
+	}
+	if r.s.asked.Message != "" {
+		t.Error("the agent service was asked")
+	}
+	r.chat.posts[0].Text = ""
+	if d, _, err := r.Undrafted(t.Context(), job); err != nil || d.Problem != pipeline.NoText {
+		t.Errorf("an attachment alone: %+v, %v", d, err)
+	}
+	r.chat.posts = append(r.chat.posts, pipeline.Post{ID: 12, By: pipeline.Agent, Text: "It left today."})
+	if _, why, err := r.Undrafted(t.Context(), job); why != pipeline.Answered || err != nil {
+		t.Errorf("answered: %q, %v", why, err)
+	}
+}
+
 func TestANoteIsPostedOnce(t *testing.T) {
 	r := newRig(t)
 	d := r.draft(t)

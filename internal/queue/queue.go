@@ -282,6 +282,32 @@ func Waiting[T Args](ctx context.Context, q *Queue, db *sql.DB) (waiting []T, er
 	return waiting, rows.Err()
 }
 
+// Reassign turns jobs that were taken in some time ago, and that wait for their
+// service or after a failure, into new jobs of another kind about the same, and
+// returns how many. Jobs that wait for nothing but their turn stay.
+func (q *Queue) Reassign(ctx context.Context, db *sql.DB, from, to Args, age time.Duration) (int64, error) {
+	s := q.stage(q.handlers.stageOf[from.Kind()])
+	if s == nil || q.paused.Load() {
+		return 0, nil
+	}
+	now, then := "datetime('now', 'subsec')", fmt.Sprintf("datetime('now', '-%d seconds', 'subsec')", int(age.Seconds()))
+	if q.engine.Postgres {
+		now, then = "now()", fmt.Sprintf("now() - interval '%d seconds'", int(age.Seconds()))
+	}
+	waits := ""
+	if !s.open() {
+		waits = " AND scheduled_at > " + now
+	}
+	res, err := db.ExecContext(ctx, q.engine.sql(`UPDATE river_job
+		SET kind = ?, queue = ?, state = 'available', scheduled_at = `+now+`, attempt = 0, errors = NULL
+		WHERE kind = ? AND state IN ('available', 'retryable', 'scheduled') AND created_at <= `+then+waits),
+		to.Kind(), q.handlers.stageOf[to.Kind()], from.Kind())
+	if err != nil {
+		return 0, fmt.Errorf("reassign jobs: %w", err)
+	}
+	return res.RowsAffected()
+}
+
 // Run works jobs until ctx ends, and then lets those in hand finish. They are
 // counted through reads, which may be db: counting many takes a while, and on
 // SQLite nothing is written through db meanwhile. The error is that of a start

@@ -529,3 +529,48 @@ func TestJobsAreKnownAndForgottenByWhatTheyAreAbout(t *testing.T) {
 		eventually(t, "the work goes on", func() bool { return len(r.worked()) == 2 })
 	})
 }
+
+func TestJobsThatWaitTooLongAreReassigned(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var down atomic.Bool
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			if down.Load() {
+				return queue.Down(errors.New("connection refused"))
+			}
+			return queue.RetryAfter(errors.New("slow down"), time.Hour)
+		}, func(h *queue.Handlers) {
+			queue.Handle(h, "notes", func(context.Context, queue.Job[about]) error { return nil })
+		})
+		reassign := func(age time.Duration, want int64) {
+			t.Helper()
+			if n, err := r.q.Reassign(t.Context(), r.db, note{}, about{}, age); n != want || err != nil {
+				t.Errorf("reassigned %d, %v; want %d", n, err, want)
+			}
+		}
+		r.insert(note{"told to wait"})
+		eventually(t, "it waits", func() bool {
+			waiting := r.list(queue.Selection{})
+			return len(waiting) == 1 && time.Until(waiting[0].DueAt) > time.Minute
+		})
+		reassign(time.Hour, 0)
+		r.q.Pause(true)
+		reassign(0, 0)
+		r.q.Pause(false)
+		reassign(0, 1)
+		down.Store(true)
+		r.insert(note{"down"}, note{"down"}, note{"down"})
+		eventually(t, "the circuit opens", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 1 })
+		eventually(t, "none is left", func() bool {
+			_, err := r.q.Reassign(t.Context(), r.db, note{}, about{}, 0)
+			waiting, werr := queue.Waiting[note](t.Context(), r.q, r.db)
+			return err == nil && werr == nil && len(waiting) == 0
+		})
+		eventually(t, "all are done, and the circuit closes", func() bool {
+			return len(r.list(queue.Selection{})) == 0 && r.gauge("chatwoot_sla_circuit_open") == 0
+		})
+		r.stop()
+		r.insert(note{"waits for its turn"})
+		reassign(0, 0)
+	})
+}
