@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 
 	"go.uber.org/zap"
@@ -31,13 +32,19 @@ func Approvals(ctx context.Context, cfg config.Config, f store.ApprovalFilter) (
 	return items, err
 }
 
-// PurgeApprovals deletes what the database keeps of a conversation's drafts and
-// approvals, also while a daemon has it. It returns how many rows that were.
+// PurgeApprovals deletes what the database keeps of a conversation: drafts,
+// approvals, and jobs in any state, which may hold a webhook. It works also
+// while a daemon has the database. It returns how many rows that were.
 func PurgeApprovals(ctx context.Context, cfg config.Config, conversation int64) (n int64, err error) {
 	db, err := store.OpenBeside(ctx, storeOptions(cfg, zap.NewNop(), nil))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return db.PurgeApprovals(ctx, conversation)
+	var jobs int64
+	n, err = db.PurgeApprovals(ctx, conversation, func(ctx context.Context, tx *sql.Tx) error {
+		jobs, err = queueEngine(cfg).ForgetTx(ctx, tx, "conversation", conversation)
+		return err
+	})
+	return n + jobs, err
 }

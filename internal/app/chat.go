@@ -84,7 +84,7 @@ func posts(messages []chatwoot.Message) []pipeline.Post {
 	list := make([]pipeline.Post, len(messages))
 	for i, m := range messages {
 		list[i] = pipeline.Post{
-			ID: m.ID, At: m.CreatedAt, By: author(m), Sender: m.SenderID, Private: m.Private, Mark: m.SourceID, Text: m.Content,
+			ID: m.ID, At: m.CreatedAt, By: author(m), Sender: m.SenderID, Name: m.SenderName, Private: m.Private, Mark: m.SourceID, Text: m.Content,
 		}
 	}
 	return list

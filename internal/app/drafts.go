@@ -36,6 +36,10 @@ const (
 	noteWorkers  = 16
 	replyWorkers = 8
 
+	// patience is for how long a message may wait for a draft while there is
+	// trouble. Then a person answers without one.
+	patience = 3 * time.Minute
+
 	tidyInterval = 5 * time.Second
 	tidyGathers  = 500 * time.Millisecond // how long changes wait for others, to be counted together
 )
@@ -142,7 +146,7 @@ func (d *drafts) standing(j pipeline.DraftJob) pipeline.Standing {
 	if p.Board != nil {
 		of := func(l sla.Listed) bool { return l.ID == j.Conversation }
 		for _, l := range p.Board.List(d.monitor.ServerNow(), of) {
-			st.Contact, st.Inbox = l.Contact, l.Inbox
+			st.Inbox = l.Inbox
 			if l.Clock.State == sla.Waiting {
 				start, deadline = l.Clock.Start, l.Clock.Deadline
 			}
@@ -192,6 +196,7 @@ func (d *drafts) jobs(w webhook.Delivery) []queue.Args {
 // handle takes over the jobs of the pipeline.
 func (d *drafts) handle(h *queue.Handlers) []queue.Stage {
 	queue.Handle(h, stageDraft, d.draft)
+	queue.Handle(h, stageNote, d.undrafted) // which waits for no AGENT_SDK_URL
 	queue.Handle(h, stageNote, d.note)
 	queue.Handle(h, stageReply, d.reply)
 	queue.Handle(h, stageSettle, d.cancel)
@@ -223,14 +228,28 @@ func judgeStep(err error) error {
 }
 
 func (d *drafts) draft(ctx context.Context, j queue.Job[pipeline.DraftJob]) error {
+	return makeDraft(ctx, d, j, j.Args, func() (pipeline.Drafted, pipeline.Skipped, error) {
+		return d.pipeline.Draft(ctx, j.Args, j.Last)
+	})
+}
+
+func (d *drafts) undrafted(ctx context.Context, j queue.Job[pipeline.UndraftedJob]) error {
+	of := pipeline.DraftJob(j.Args)
+	return makeDraft(ctx, d, j, of, func() (pipeline.Drafted, pipeline.Skipped, error) {
+		return d.pipeline.Undrafted(ctx, of)
+	})
+}
+
+// makeDraft keeps what a job makes of a message, for the note.
+func makeDraft[T queue.Args](ctx context.Context, d *drafts, j queue.Job[T], of pipeline.DraftJob, drafted func() (pipeline.Drafted, pipeline.Skipped, error)) error {
 	db, err := d.books.store()
 	if err != nil {
 		return err
 	}
-	if _, known, err := db.Approval(ctx, j.Args.Message); err != nil || known {
+	if _, known, err := db.Approval(ctx, of.Message); err != nil || known {
 		return err // it was purged from the deliveries and came again
 	}
-	made, why, err := d.pipeline.Draft(ctx, j.Args, j.Last)
+	made, why, err := drafted()
 	if err != nil {
 		return judgeStep(err)
 	}
@@ -455,7 +474,8 @@ func (d *drafts) rowRead(conversation int64, open bool, version time.Time) {
 }
 
 // tidy keeps the queue true until ctx ends: it counts it, expires what nobody
-// decided, and cancels what a person has answered. A webhook of an agent's
+// decided, queues without a draft what waits for one too long, and cancels what
+// a person has answered. A webhook of an agent's
 // answer is not processed; the row that it changes is read by the next poll.
 func (d *drafts) tidy(ctx context.Context) error {
 	var expired, pruned time.Time
@@ -500,10 +520,13 @@ func (d *drafts) tidyOnce(ctx context.Context, expired, pruned *time.Time) error
 			return err
 		}
 		d.over(items)
+		if err := d.giveUp(ctx, db); err != nil {
+			return err
+		}
 		*expired = now
 	}
 	if now.Sub(*pruned) >= pruneInterval {
-		if _, err := db.PruneApprovals(ctx, now.Add(-d.keep)); err != nil {
+		if err := d.prune(ctx, db, now.Add(-d.keep)); err != nil {
 			return err
 		}
 		*pruned = now
@@ -512,6 +535,37 @@ func (d *drafts) tidyOnce(ctx context.Context, expired, pruned *time.Time) error
 		return err
 	}
 	return d.overtaken(ctx, db)
+}
+
+// giveUp lets people answer what has waited too long for a draft.
+func (d *drafts) giveUp(ctx context.Context, db *store.Store) error {
+	n, err := d.queue.Reassign(ctx, db.Writer(), pipeline.DraftJob{}, pipeline.UndraftedJob{}, patience)
+	if n > 0 {
+		d.log.Warn("messages have waited too long for a draft, and people are asked to answer without one", zap.Int64("messages", n))
+	}
+	return err
+}
+
+// prune deletes what is old. What a job will still come for stays, however long
+// Chatwoot is away: a person may have approved it.
+func (d *drafts) prune(ctx context.Context, db *store.Store, before time.Time) error {
+	notes, err := queue.Waiting[pipeline.NoteJob](ctx, d.queue, db.Database())
+	if err != nil {
+		return err
+	}
+	replies, err := queue.Waiting[pipeline.ReplyJob](ctx, d.queue, db.Database())
+	if err != nil {
+		return err
+	}
+	var busy []int64
+	for _, j := range notes {
+		busy = append(busy, j.Message)
+	}
+	for _, j := range replies {
+		busy = append(busy, j.Message)
+	}
+	_, err = db.PruneApprovals(ctx, before, busy)
+	return err
 }
 
 // count reads how many items wait, and which.

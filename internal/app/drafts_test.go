@@ -1,17 +1,24 @@
 package app_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
+	"github.com/hotdash/chatwoot-sla/internal/queue"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
 func TestAfterFiveAttemptsAPersonIsAsked(t *testing.T) {
@@ -33,6 +40,50 @@ func TestAfterFiveAttemptsAPersonIsAsked(t *testing.T) {
 		t.Errorf("a reply of one's own: %d", status)
 	}
 	d.ItemIn(conversation, "sent")
+}
+
+// While the agent service is down, messages wait for it, and not for ever.
+func TestAPersonIsAskedWhenTheAgentServiceIsDown(t *testing.T) {
+	for name, settings := range map[string]func(*testing.T) []string{
+		"SQLite":   func(*testing.T) []string { return nil },
+		"Postgres": func(t *testing.T) []string { return []string{"DATABASE_URL=" + pgtest.Database(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := apptest.StartDrafting(t, settings(t)...)
+			up := d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultStatus, Status: http.StatusInternalServerError})
+			conversation := opens(d, question)
+			d.Await("/metrics", `chatwoot_sla_circuit_open\{stage="draft"\} 1`)
+			if items := d.Approvals(conversation); len(items) > 0 {
+				t.Fatalf("the message does not wait: %+v", items)
+			}
+			passes(t, d, 3*time.Minute)
+			if it := d.Item(conversation); it.Draft != "" || it.Problem != string(pipeline.NoDraft) || it.Action != "escalate" || it.NoteID == 0 {
+				t.Errorf("the item is %+v", it)
+			}
+			up()
+			if it := d.Item(opens(d, question)); it.Draft == "" {
+				t.Errorf("the service is back, and the item is %+v", it)
+			}
+		})
+	}
+}
+
+// passes makes the jobs older.
+func passes(t *testing.T, d *apptest.Drafting, age time.Duration) {
+	t.Helper()
+	db, err := store.OpenBeside(t.Context(), store.Options{DataDir: d.Config.DataDir, DatabaseURL: d.Config.DatabaseURL.Reveal()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	query := fmt.Sprintf(`UPDATE river_job SET created_at = datetime(created_at, '-%d seconds', 'subsec')`, int(age.Seconds()))
+	if d.Config.DatabaseURL.IsSet() {
+		query = fmt.Sprintf(`UPDATE %s.river_job SET created_at = created_at - interval '%d seconds'`, store.Schema, int(age.Seconds()))
+	}
+	if _, err := db.Writer().ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // However many click, one reply is sent.
@@ -202,6 +253,70 @@ func jsonText(t *testing.T, v any) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// A conversation that is purged is in no file any more, though the other service
+// was out of reach and a webhook waits for it.
+func TestErasure(t *testing.T) {
+	const secret = "xyzzy"
+	d := apptest.StartDrafting(t, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real")
+	purged, kept := opens(d, question+" I am "+secret), opens(d, question)
+	d.Item(purged)
+	d.Item(kept)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	copies := func() (n int) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(d.Config.DataDir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += bytes.Count(text, []byte(secret))
+		}
+		return n
+	}
+	if n := copies(); n < 2 {
+		t.Fatalf("%d copies, want those of the item and of the webhook", n)
+	}
+	if n, err := app.PurgeApprovals(t.Context(), d.Config, purged); err != nil || n < 2 || copies() != 0 {
+		t.Errorf("deleted %d rows, %v; %d copies are left", n, err, copies())
+	}
+	if items, err := app.Approvals(t.Context(), d.Config, store.ApprovalFilter{}); err != nil || len(items) != 1 || items[0].Conversation != kept {
+		t.Errorf("the items are %+v, %v", items, err)
+	}
+	err := app.ReadQueue(t.Context(), d.Config, func(o *queue.Office) error {
+		waiting, err := o.List(t.Context(), queue.Selection{Stage: "forward"}, 10)
+		if len(waiting) == 0 {
+			t.Error("the webhooks of the other conversation are gone")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPurgeWinsOverADraftThatIsBeingMade(t *testing.T) {
+	d := apptest.StartDrafting(t)
+	release := make(chan time.Time)
+	d.Assist.After = func(time.Duration) <-chan time.Time { return release }
+	d.Assist.Inject(chatwootsim.Fault{Path: chatwootsim.AgentPath, Kind: chatwootsim.FaultLatency, Delay: time.Second, Times: 1})
+	conversation := opens(d, question)
+	apptest.Until(t, "the draft is being made", func() bool { return len(d.Assist.Received(chatwootsim.AgentPath)) == 1 })
+	if n, err := app.PurgeApprovals(t.Context(), d.Config, conversation); err != nil || n == 0 {
+		t.Fatalf("deleted %d rows, %v", n, err)
+	}
+	close(release)
+	d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="failed",stage="draft"\} 1`)
+	if items := d.Approvals(conversation); len(items) > 0 || len(apptest.Notes(d.Messages(conversation))) > 0 {
+		t.Errorf("there are a note or items: %+v", items)
+	}
 }
 
 // What customers write is in the database and in Chatwoot, and nowhere else.

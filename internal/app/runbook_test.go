@@ -307,7 +307,7 @@ func TestRunbook6ApprovalQueueInsertion(t *testing.T) {
 		message := d.Messages(conversation)[0]
 		it := d.Item(conversation)
 		if it.ID != message.ID || it.Conversation != conversation || it.State != "pending" || it.Priority != "normal" || it.Message != question ||
-			it.Draft == "" || it.Confidence != 92 || it.Action != "approve" || len(it.Sources) != 1 || it.NoteID == 0 || it.Sentiment != "neutral" {
+			it.Contact == "" || it.Contact != message.SenderName || it.Draft == "" || it.Confidence != 92 || it.Action != "approve" || len(it.Sources) != 1 || it.NoteID == 0 || it.Sentiment != "neutral" {
 			t.Errorf("the item is %+v", it)
 		}
 		if late := it.Deadline.Sub(message.CreatedAt); late < 29*time.Minute || late > 31*time.Minute {

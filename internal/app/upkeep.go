@@ -26,9 +26,9 @@ const (
 	// process after its start, to find to work before the checklist is run.
 	recovery = 30 * time.Second
 
-	// patience is what a first reading of all conversations has that has failed.
+	// firstReadingWithin is what a first reading of all conversations has that has failed.
 	// One that goes well may take as long as it takes.
-	patience = 10 * time.Minute
+	firstReadingWithin = 10 * time.Minute
 
 	// checklistWithin is how long after a window that nobody saw end its
 	// checklist is still worth running.
@@ -247,7 +247,7 @@ func (u *upkeep) claimed(ctx context.Context, db *store.Store, w maintenance.Win
 func (u *upkeep) ready(w maintenance.Window, now time.Time) bool {
 	read, problem := u.picture()
 	waited := now.Sub(u.seen(w.End))
-	return waited >= recovery && (read || problem != "" && waited >= patience)
+	return waited >= recovery && (read || problem != "" && waited >= firstReadingWithin)
 }
 
 // seen returns since when this process could have seen what began at an

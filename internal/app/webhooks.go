@@ -87,8 +87,9 @@ func (settleArgs) Kind() string { return "settle" }
 // forwardArgs is the job that passes a webhook on. The body is as it came, to
 // the byte.
 type forwardArgs struct {
-	Key  string `json:"key"`
-	Body string `json:"body"`
+	Key          string `json:"key"`
+	Conversation int64  `json:"conversation"` // by which a purge finds it
+	Body         string `json:"body"`
 }
 
 func (forwardArgs) Kind() string { return "forward" }
@@ -219,7 +220,7 @@ func judgeForward(err error) error {
 func (w *webhooks) jobs(d webhook.Delivery) []queue.Args {
 	jobs := []queue.Args{settleArgs{Conversation: d.ConversationID, ReceivedAt: d.ReceivedAt}}
 	if w.forward != nil {
-		jobs = append(jobs, forwardArgs{Key: d.Key, Body: string(d.Body)})
+		jobs = append(jobs, forwardArgs{Key: d.Key, Conversation: d.ConversationID, Body: string(d.Body)})
 	}
 	if w.drafts != nil {
 		jobs = append(jobs, w.drafts.jobs(d)...)

@@ -108,6 +108,7 @@ type Approval struct {
 	State         string
 	Priority      string
 	Deadline      time.Time
+	Contact       string
 	Message       string `json:"customer_message"`
 	Draft         string
 	Problem       string

@@ -101,7 +101,7 @@ func TestExampleMessages(t *testing.T) {
 	}
 	same(t, "the list", got, []chatwoot.Message{
 		{
-			ID: 90801, Kind: chatwoot.Incoming, CreatedAt: friday(14, 2, 12), SenderID: 202, SenderType: "contact",
+			ID: 90801, Kind: chatwoot.Incoming, CreatedAt: friday(14, 2, 12), SenderID: 202, SenderName: "Jonas Petrov", SenderType: "contact",
 			Content:  "I returned a jacket last week and have not seen the refund.",
 			SourceID: "CAE-example-0001@mail.example.com",
 		},
@@ -114,17 +114,17 @@ func TestExampleMessages(t *testing.T) {
 			Content: "Assigned to Tomas Lindqvist by Priya Raman",
 		},
 		{
-			ID: 90812, Kind: chatwoot.Outgoing, CreatedAt: friday(15, 10, 44), SenderID: 11, SenderType: "user",
+			ID: 90812, Kind: chatwoot.Outgoing, CreatedAt: friday(15, 10, 44), SenderID: 11, SenderName: "Tomas Lindqvist", SenderType: "user",
 			Content:  "Hello Jonas, I have asked our returns desk and will come back today.",
 			SourceID: "conversation/b1e0c7a6-0a11-4f77-8f3e-9e5d6c2f1479/messages/90812@support.example.com",
 		},
 		{
-			ID: 90988, Kind: chatwoot.Incoming, CreatedAt: at(8, 41, 10, 0), SenderID: 202, SenderType: "contact",
+			ID: 90988, Kind: chatwoot.Incoming, CreatedAt: at(8, 41, 10, 0), SenderID: 202, SenderName: "Jonas Petrov", SenderType: "contact",
 			Content:  "Still nothing on my statement.",
 			SourceID: "CAE-example-0002@mail.example.com",
 		},
 		{
-			ID: 90991, Kind: chatwoot.Outgoing, Private: true, CreatedAt: at(8, 52, 30, 0), SenderID: 11, SenderType: "user",
+			ID: 90991, Kind: chatwoot.Outgoing, Private: true, CreatedAt: at(8, 52, 30, 0), SenderID: 11, SenderName: "Tomas Lindqvist", SenderType: "user",
 			Content: "Waiting for the carrier's answer before replying.",
 		},
 	})
@@ -249,7 +249,7 @@ func TestExampleWebhooks(t *testing.T) {
 				Name: "message_created", AccountID: 3,
 				Message: &chatwoot.Message{
 					ID: 91004, Kind: chatwoot.Incoming, CreatedAt: at(9, 16, 2, 417*time.Millisecond),
-					SenderID: 201, Content: "Any news? The label still does not print.",
+					SenderID: 201, SenderName: "Hannah Okafor", Content: "Any news? The label still does not print.",
 				},
 				Conversation: conversation(func(c *chatwoot.Conversation) {
 					c.UpdatedAt, c.LastActivityAt = at(9, 16, 2, 431207*time.Microsecond), at(9, 16, 2, 0)
@@ -262,7 +262,7 @@ func TestExampleWebhooks(t *testing.T) {
 				Name: "message_created", AccountID: 3,
 				Message: &chatwoot.Message{
 					ID: 91010, Kind: chatwoot.Outgoing, CreatedAt: reply,
-					SenderID: 11, SenderType: "user", Content: "Hello Hannah, please try the new label I just sent.",
+					SenderID: 11, SenderName: "Tomas Lindqvist", SenderType: "user", Content: "Hello Hannah, please try the new label I just sent.",
 				},
 				Conversation: conversation(func(c *chatwoot.Conversation) {
 					c.UpdatedAt, c.LastActivityAt = at(9, 24, 18, 61994*time.Microsecond), at(9, 24, 18, 0)
@@ -279,7 +279,7 @@ func TestExampleWebhooks(t *testing.T) {
 				Name: "message_created", AccountID: 3,
 				Message: &chatwoot.Message{
 					ID: 91007, Kind: chatwoot.Outgoing, Private: true, CreatedAt: at(9, 20, 0, 188*time.Millisecond),
-					SenderID: 19, SenderType: "user", Content: "SLA warning: the first reply is due at 09:28 UTC.",
+					SenderID: 19, SenderName: "SLA Watch", SenderType: "user", Content: "SLA warning: the first reply is due at 09:28 UTC.",
 				},
 				Conversation: conversation(func(c *chatwoot.Conversation) {
 					c.UpdatedAt, c.LastActivityAt = at(9, 20, 0, 204410*time.Microsecond), at(9, 20, 0, 0)

@@ -50,6 +50,7 @@ type Message struct {
 	Private    bool
 	CreatedAt  time.Time
 	SenderID   int64
+	SenderName string
 	SenderType string // user, contact, agent_bot, captain_assistant; empty when there is no sender
 	Automation bool   // written by an automation rule
 	Echo       bool   // a reply that an agent typed in the channel's own app
@@ -156,6 +157,8 @@ func (s *scanner) messageField(m *Message, key []byte) {
 			switch string(key) {
 			case "id":
 				m.SenderID = s.integer()
+			case "name":
+				m.SenderName = s.str()
 			case "type":
 				m.SenderType = s.str()
 			default:

@@ -33,6 +33,10 @@ type (
 		At           time.Time `json:"at"` // when the customer sent it
 	}
 
+	// UndraftedJob is a DraftJob that has waited too long: a person is to answer
+	// without a draft.
+	UndraftedJob DraftJob
+
 	// NoteJob tells the agents about a draft that was kept, and queues it.
 	NoteJob struct {
 		Conversation int64 `json:"conversation"`
@@ -53,6 +57,9 @@ type (
 
 // Kind names DraftJob in the database.
 func (DraftJob) Kind() string { return "draft" }
+
+// Kind names UndraftedJob in the database.
+func (UndraftedJob) Kind() string { return "undrafted" }
 
 // Kind names NoteJob in the database.
 func (NoteJob) Kind() string { return "note" }
@@ -79,7 +86,8 @@ type Post struct {
 	ID      int64
 	At      time.Time
 	By      Author
-	Sender  int64 // Chatwoot's id of the agent or bot
+	Sender  int64  // Chatwoot's id of the agent or bot
+	Name    string // of who wrote it; empty: unknown
 	Private bool
 	Mark    string // Chatwoot's source_id
 	Text    string
@@ -175,7 +183,6 @@ func (e *Wait) Unwrap() error { return e.Err }
 
 // Standing is how a customer stands against what was promised.
 type Standing struct {
-	Contact  string // the customer's name; empty: unknown
 	Inbox    int64
 	Deadline time.Time
 	UrgentAt time.Time // from when on the level is urgent
@@ -271,47 +278,24 @@ const historyLength = 20
 // attempt there is a result without a draft, so that a person sees the message
 // all the same.
 func (p *Pipeline) Draft(ctx context.Context, j DraftJob, last bool) (Drafted, Skipped, error) {
-	thread, err := p.o.Chat.Thread(ctx, j.Conversation, j.Message)
-	if err != nil {
-		if isGone(err) {
-			return Drafted{}, Gone, nil
-		}
-		return Drafted{}, "", fmt.Errorf("read the conversation: %w", err)
+	d, level, before, why, err := p.read(ctx, j)
+	if err != nil || why != "" {
+		return Drafted{}, why, err
 	}
-	i := slices.IndexFunc(thread, func(m Post) bool { return m.ID == j.Message })
-	if i < 0 {
-		return Drafted{}, Gone, nil
-	}
-	answers, err := p.answers(ctx, j.Conversation, thread[i+1:])
-	if err != nil {
-		return Drafted{}, "", err
-	}
-	if len(answers) > 0 {
-		return Drafted{}, Answered, nil
-	}
-	standing := p.o.Standing(j)
-	question := strings.TrimSpace(thread[i].Text)
-	d := Drafted{
-		Conversation: j.Conversation, Message: j.Message, Inbox: standing.Inbox, Contact: standing.Contact, Question: question,
-		Action: Escalate, Deadline: standing.Deadline, UrgentAt: standing.UrgentAt,
-	}
-	if question == "" { // an attachment alone
-		d.Problem = NoText
-		d.Priority = priority(d, standing.Level)
+	if d.Problem != "" {
+		d.Priority = priority(d, level)
 		return d, "", nil
 	}
-	sources, err := p.o.Knowledge.Query(ctx, question)
+	sources, err := p.o.Knowledge.Query(ctx, d.Question)
 	if err != nil && ctx.Err() != nil {
 		return Drafted{}, "", err
 	}
 	d.Sources, d.Fallback = sources, len(sources) == 0 // why there are none, the adapter has counted
 	s, err := p.o.Drafter.Draft(ctx, Ask{
-		Message: question,
-		Customer: Context{
-			Name: standing.Contact, Conversation: j.Conversation, Inbox: standing.Inbox, Level: standing.Level.String(),
-		},
-		Sources: sources,
-		History: history(thread[:i]),
+		Message:  d.Question,
+		Customer: Context{Name: d.Contact, Conversation: j.Conversation, Inbox: d.Inbox, Level: level.String()},
+		Sources:  sources,
+		History:  history(before),
 	})
 	var wait *Wait
 	switch {
@@ -322,8 +306,54 @@ func (p *Pipeline) Draft(ctx context.Context, j DraftJob, last bool) (Drafted, S
 	default:
 		d.Problem = NoDraft
 	}
-	d.Priority = priority(d, standing.Level)
+	d.Priority = priority(d, level)
 	return d, "", nil
+}
+
+// Undrafted returns what Draft does when it gives up, without asking anybody
+// but Chatwoot.
+func (p *Pipeline) Undrafted(ctx context.Context, j DraftJob) (Drafted, Skipped, error) {
+	d, level, _, why, err := p.read(ctx, j)
+	if err != nil || why != "" {
+		return Drafted{}, why, err
+	}
+	if d.Problem == "" {
+		d.Problem = NoDraft
+	}
+	d.Priority = priority(d, level)
+	return d, "", nil
+}
+
+// read returns what is known of a message before it is drafted for, and what
+// was said before it.
+func (p *Pipeline) read(ctx context.Context, j DraftJob) (d Drafted, level sla.Level, before []Post, why Skipped, err error) {
+	thread, err := p.o.Chat.Thread(ctx, j.Conversation, j.Message)
+	if err != nil {
+		if isGone(err) {
+			return d, level, nil, Gone, nil
+		}
+		return d, level, nil, "", fmt.Errorf("read the conversation: %w", err)
+	}
+	i := slices.IndexFunc(thread, func(m Post) bool { return m.ID == j.Message })
+	if i < 0 {
+		return d, level, nil, Gone, nil
+	}
+	answers, err := p.answers(ctx, j.Conversation, thread[i+1:])
+	if err != nil {
+		return d, level, nil, "", err
+	}
+	if len(answers) > 0 {
+		return d, level, nil, Answered, nil
+	}
+	standing := p.o.Standing(j)
+	d = Drafted{
+		Conversation: j.Conversation, Message: j.Message, Inbox: standing.Inbox, Contact: thread[i].Name,
+		Question: strings.TrimSpace(thread[i].Text), Action: Escalate, Deadline: standing.Deadline, UrgentAt: standing.UrgentAt,
+	}
+	if d.Question == "" { // an attachment alone
+		d.Problem = NoText
+	}
+	return d, standing.Level, thread[:i], "", nil
 }
 
 // history returns what was said before, as the agent service is told. Private

@@ -99,14 +99,14 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{now: noon, chat: &chat{posts: []pipeline.Post{{ID: 11, At: noon, By: pipeline.Customer, Text: "Where is my order?"}}}}
+	r := &rig{now: noon, chat: &chat{posts: []pipeline.Post{{ID: 11, At: noon, By: pipeline.Customer, Name: "Ana", Text: "Where is my order?"}}}}
 	r.s = &services{suggestion: pipeline.Suggestion{Reply: "It left today.", Confidence: 85, Action: "approve"}}
 	var err error
 	r.Pipeline, err = pipeline.New(pipeline.Options{
 		Chat: r.chat, Knowledge: r.s, Drafter: r.s, TTL: time.Hour, Now: func() time.Time { return r.now }, Settle: 16 * time.Second,
 		Ours: func(context.Context, int64) ([]pipeline.OwnReply, error) { return r.ours, nil },
 		Standing: func(pipeline.DraftJob) pipeline.Standing {
-			return pipeline.Standing{Contact: "Ana", Inbox: 5, Deadline: noon.Add(30 * time.Minute), UrgentAt: noon.Add(25 * time.Minute), Level: r.level}
+			return pipeline.Standing{Inbox: 5, Deadline: noon.Add(30 * time.Minute), UrgentAt: noon.Add(25 * time.Minute), Level: r.level}
 		},
 	})
 	if err != nil {
@@ -197,10 +197,13 @@ func TestWhatTheServiceIsTold(t *testing.T) {
 		{ID: 3, By: pipeline.Agent, Private: true, Text: "a difficult one"},
 		{ID: 4, By: pipeline.Agent, Text: "Hello!"},
 		{ID: 5, By: pipeline.Bot, Text: "An article:"},
-		{ID: 11, By: pipeline.Customer, Text: " Where is my order? "},
+		{ID: 11, By: pipeline.Customer, Name: "Ana", Text: " Where is my order? "},
 		{ID: 12, By: pipeline.Customer, Text: "I am waiting."},
 	}
-	r.draft(t)
+	d := r.draft(t)
+	if d.Contact != "Ana" || r.s.asked.Customer.Name != "Ana" {
+		t.Errorf("the customer is %q, and the service is told of %q", d.Contact, r.s.asked.Customer.Name)
+	}
 	var turns []string
 	for _, turn := range r.s.asked.History {
 		turns = append(turns, turn.Role+": "+turn.Content)
@@ -239,6 +242,27 @@ func TestTheLastAttemptLeavesAnItem(t *testing.T) {
 	r.s.err = &pipeline.Wait{Err: errors.New("HTTP 429"), For: time.Second}
 	if _, _, err := r.Draft(t.Context(), job, true); err == nil {
 		t.Error("a service that asks to wait is given up")
+	}
+}
+
+func TestAMessageThatHasWaitedTooLongNeedsNoService(t *testing.T) {
+	r := newRig(t)
+	r.s.err = errors.New("it was asked")
+	r.level = sla.Urgent
+	d, why, err := r.Undrafted(t.Context(), job)
+	if err != nil || why != "" || d.Problem != pipeline.NoDraft || d.Action != pipeline.Escalate || d.Priority != pipeline.Urgent || d.Question == "" {
+		t.Errorf("it leaves %+v, %q, %v", d, why, err)
+	}
+	if r.s.asked.Message != "" {
+		t.Error("the agent service was asked")
+	}
+	r.chat.posts[0].Text = ""
+	if d, _, err := r.Undrafted(t.Context(), job); err != nil || d.Problem != pipeline.NoText {
+		t.Errorf("an attachment alone: %+v, %v", d, err)
+	}
+	r.chat.posts = append(r.chat.posts, pipeline.Post{ID: 12, By: pipeline.Agent, Text: "It left today."})
+	if _, why, err := r.Undrafted(t.Context(), job); why != pipeline.Answered || err != nil {
+		t.Errorf("answered: %q, %v", why, err)
 	}
 }
 

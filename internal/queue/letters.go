@@ -150,7 +150,7 @@ func (o *Office) Worked(ctx context.Context) (map[string]time.Time, error) {
 	if o.engine.Postgres {
 		last = "CAST(EXTRACT(EPOCH FROM MAX(attempted_at)) * 1000 AS BIGINT)"
 	}
-	rows, err := o.db.QueryContext(ctx, o.sql(`SELECT queue, `+last+` FROM river_job WHERE state IN ('running', 'completed') AND attempted_at IS NOT NULL GROUP BY queue`))
+	rows, err := o.db.QueryContext(ctx, o.engine.sql(`SELECT queue, `+last+` FROM river_job WHERE state IN ('running', 'completed') AND attempted_at IS NOT NULL GROUP BY queue`))
 	if err != nil {
 		return nil, fmt.Errorf("look who works: %w", err)
 	}
@@ -172,7 +172,7 @@ func (o *Office) Worked(ctx context.Context) (map[string]time.Time, error) {
 // Count returns how many jobs are selected.
 func (o *Office) Count(ctx context.Context, s Selection) (n int, err error) {
 	condition, args := s.listed()
-	if err := o.db.QueryRowContext(ctx, o.sql(`SELECT COUNT(*) FROM river_job WHERE `+condition), args...).Scan(&n); err != nil {
+	if err := o.db.QueryRowContext(ctx, o.engine.sql(`SELECT COUNT(*) FROM river_job WHERE `+condition), args...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count jobs: %w", err)
 	}
 	return n, nil
@@ -201,7 +201,7 @@ func (o *Office) read(ctx context.Context, condition string, args ...any) ([]Let
 	if o.engine.Postgres {
 		ms, lists = "CAST(EXTRACT(EPOCH FROM %s) * 1000 AS BIGINT)", "to_json(errors), metadata"
 	}
-	rows, err := o.db.QueryContext(ctx, o.sql(`SELECT id, kind, queue, state, attempt, `+fmt.Sprintf(ms, "created_at")+`, `+
+	rows, err := o.db.QueryContext(ctx, o.engine.sql(`SELECT id, kind, queue, state, attempt, `+fmt.Sprintf(ms, "created_at")+`, `+
 		fmt.Sprintf(ms, "scheduled_at")+`, `+fmt.Sprintf(ms, "finalized_at")+`, `+lists+
 		` FROM river_job WHERE `+condition+` ORDER BY id`), args...)
 	if err != nil {
@@ -286,7 +286,7 @@ func (o *Office) retry(ctx context.Context, s Selection, reason string) (int, er
 			return err
 		}
 		// Failures are counted, so those of before are taken off.
-		_, err := tx.ExecContext(ctx, o.sql(`UPDATE river_job SET attempt = 0, errors = NULL WHERE id = ?`), id)
+		_, err := tx.ExecContext(ctx, o.engine.sql(`UPDATE river_job SET attempt = 0, errors = NULL WHERE id = ?`), id)
 		return err
 	})
 	if err != nil {
@@ -365,7 +365,7 @@ func (o *Office) ids(ctx context.Context, s Selection, states, reason string, af
 		}
 		args = append(args, reason)
 	}
-	rows, err := o.db.QueryContext(ctx, o.sql(query+fmt.Sprintf(` ORDER BY +id LIMIT %d`, lettersAtOnce)), args...)
+	rows, err := o.db.QueryContext(ctx, o.engine.sql(query+fmt.Sprintf(` ORDER BY +id LIMIT %d`, lettersAtOnce)), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -379,18 +379,6 @@ func (o *Office) ids(ctx context.Context, s Selection, states, reason string, af
 		ids = append(ids, id)
 	}
 	return ids, rows.Err()
-}
-
-// sql returns a query, written for SQLite, for the engine.
-func (o *Office) sql(query string) string {
-	if !o.engine.Postgres {
-		return query
-	}
-	query = strings.ReplaceAll(query, "river_job", o.engine.table())
-	for n := 1; strings.Contains(query, "?"); n++ {
-		query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
-	}
-	return query
 }
 
 // revive retries the dead letters of a stage that its service is to blame for.

@@ -16,10 +16,12 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +84,18 @@ func (e Engine) table() string {
 	return "river_job"
 }
 
+// sql returns a query, written for SQLite, for the engine.
+func (e Engine) sql(query string) string {
+	if !e.Postgres {
+		return query
+	}
+	query = strings.ReplaceAll(query, "river_job", e.table())
+	for n := 1; strings.Contains(query, "?"); n++ {
+		query = strings.Replace(query, "?", fmt.Sprintf("$%d", n), 1)
+	}
+	return query
+}
+
 func (e Engine) driver(db *sql.DB) riverdriver.Driver[*sql.Tx] {
 	if e.Postgres {
 		return riverdatabasesql.New(db)
@@ -100,6 +114,20 @@ func (e Engine) Migrate(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("bring the tables of jobs up to date: %w", err)
 	}
 	return nil
+}
+
+// ForgetTx deletes the jobs, done or not, whose arguments have a number under a
+// name. A job that is in hand comes to nothing then: it cannot be completed.
+func (e Engine) ForgetTx(ctx context.Context, tx *sql.Tx, name string, number int64) (int64, error) {
+	value := "json_extract(args, '$." + name + "')"
+	if e.Postgres {
+		value = "CAST(args->>'" + name + "' AS BIGINT)"
+	}
+	res, err := tx.ExecContext(ctx, e.sql(`DELETE FROM river_job WHERE `+value+` = ?`), number)
+	if err != nil {
+		return 0, fmt.Errorf("forget jobs: %w", err)
+	}
+	return res.RowsAffected()
 }
 
 // Stage is a service that jobs call.
@@ -225,6 +253,59 @@ func (q *Queue) InsertTx(ctx context.Context, tx *sql.Tx, jobs ...Args) error {
 		return fmt.Errorf("take in %d jobs: %w", len(jobs), err)
 	}
 	return nil
+}
+
+// Waiting returns what the jobs of a kind are about that have not ended.
+func Waiting[T Args](ctx context.Context, q *Queue, db *sql.DB) (waiting []T, err error) {
+	var none T
+	args := "json(args)"
+	if q.engine.Postgres {
+		args = "args"
+	}
+	rows, err := db.QueryContext(ctx, q.engine.sql(`SELECT `+args+` FROM river_job
+		WHERE kind = ? AND state NOT IN ('cancelled', 'completed', 'discarded')`), none.Kind())
+	if err != nil {
+		return nil, fmt.Errorf("read jobs: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var doc []byte
+		if err := rows.Scan(&doc); err != nil {
+			return nil, fmt.Errorf("read jobs: %w", err)
+		}
+		var j T
+		if err := json.Unmarshal(doc, &j); err != nil {
+			return nil, fmt.Errorf("read jobs: %w", err)
+		}
+		waiting = append(waiting, j)
+	}
+	return waiting, rows.Err()
+}
+
+// Reassign turns jobs that were taken in some time ago, and that wait for their
+// service or after a failure, into new jobs of another kind about the same, and
+// returns how many. Jobs that wait for nothing but their turn stay.
+func (q *Queue) Reassign(ctx context.Context, db *sql.DB, from, to Args, age time.Duration) (int64, error) {
+	s := q.stage(q.handlers.stageOf[from.Kind()])
+	if s == nil || q.paused.Load() {
+		return 0, nil
+	}
+	now, then := "datetime('now', 'subsec')", fmt.Sprintf("datetime('now', '-%d seconds', 'subsec')", int(age.Seconds()))
+	if q.engine.Postgres {
+		now, then = "now()", fmt.Sprintf("now() - interval '%d seconds'", int(age.Seconds()))
+	}
+	waits := ""
+	if !s.open() {
+		waits = " AND scheduled_at > " + now
+	}
+	res, err := db.ExecContext(ctx, q.engine.sql(`UPDATE river_job
+		SET kind = ?, queue = ?, state = 'available', scheduled_at = `+now+`, attempt = 0, errors = NULL
+		WHERE kind = ? AND state IN ('available', 'retryable', 'scheduled') AND created_at <= `+then+waits),
+		to.Kind(), q.handlers.stageOf[to.Kind()], from.Kind())
+	if err != nil {
+		return 0, fmt.Errorf("reassign jobs: %w", err)
+	}
+	return res.RowsAffected()
 }
 
 // Run works jobs until ctx ends, and then lets those in hand finish. They are

@@ -90,8 +90,9 @@ func openDB(t *testing.T, o store.Options, e queue.Engine) *sql.DB {
 	return s.Writer()
 }
 
-// newRig starts a queue whose jobs do what work says.
-func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error) *rig {
+// newRig starts a queue whose jobs do what work says. More kinds of jobs may be
+// added.
+func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context, queue.Job[note]) error, more ...func(*queue.Handlers)) *rig {
 	t.Helper()
 	seen, logs := observer.New(zap.InfoLevel)
 	r := &rig{t: t, engine: e, db: db, reg: prometheus.NewPedanticRegistry(), log: logs, seen: map[string]int{}}
@@ -108,6 +109,9 @@ func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context,
 		}
 		return err
 	})
+	for _, add := range more {
+		add(h)
+	}
 	q, err := queue.New(queue.Options{
 		Engine: e, Stages: []queue.Stage{{Name: "notes", Workers: 8}}, Handlers: h, OpenFor: time.Second, Registerer: r.reg,
 		Logger: zap.New(zapcore.NewTee(seen, zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)).Core())),
@@ -663,4 +667,106 @@ func TestAKindWithoutAStageIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("New: %v", err)
 	}
+}
+
+// about is a job that has a number.
+type about struct {
+	Number int64 `json:"number"`
+}
+
+func (about) Kind() string { return "about" }
+
+func TestJobsAreKnownAndForgottenByWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		begun, end := make(chan struct{}), make(chan struct{})
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error { return nil },
+			func(h *queue.Handlers) {
+				queue.Handle(h, "notes", func(_ context.Context, j queue.Job[about]) error {
+					switch j.Args.Number {
+					case 1:
+						return queue.Dead(errors.New("no"), "refused")
+					case 2:
+						close(begun)
+						<-end
+					}
+					return nil
+				})
+			})
+		r.insert(about{1}, about{2}, about{3}, note{"no number"})
+		<-begun
+		eventually(t, "the others have ended", func() bool {
+			return len(r.worked()) == 1 && len(r.list(queue.Selection{Dead: true})) == 1 && len(r.list(queue.Selection{})) == 2
+		})
+		if waiting, err := queue.Waiting[about](t.Context(), r.q, r.db); err != nil || !slices.Equal(waiting, []about{{2}}) {
+			t.Errorf("waiting are %+v, %v", waiting, err)
+		}
+		forget := func(number int64) (n int64) {
+			t.Helper()
+			tx, err := r.db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err = e.ForgetTx(t.Context(), tx, "number", number); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for number, want := range map[int64]int64{1: 1, 2: 1, 3: 1, 4: 0} {
+			if n := forget(number); n != want {
+				t.Errorf("forgot %d jobs about %d, want %d", n, number, want)
+			}
+		}
+		close(end)
+		r.insert(note{"later"})
+		eventually(t, "the work goes on", func() bool { return len(r.worked()) == 2 })
+	})
+}
+
+func TestJobsThatWaitTooLongAreReassigned(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, o store.Options, e queue.Engine) {
+		var down atomic.Bool
+		r := newRig(t, openDB(t, o, e), e, func(context.Context, queue.Job[note]) error {
+			if down.Load() {
+				return queue.Down(errors.New("connection refused"))
+			}
+			return queue.RetryAfter(errors.New("slow down"), time.Hour)
+		}, func(h *queue.Handlers) {
+			queue.Handle(h, "notes", func(context.Context, queue.Job[about]) error { return nil })
+		})
+		reassign := func(age time.Duration, want int64) {
+			t.Helper()
+			if n, err := r.q.Reassign(t.Context(), r.db, note{}, about{}, age); n != want || err != nil {
+				t.Errorf("reassigned %d, %v; want %d", n, err, want)
+			}
+		}
+		r.insert(note{"told to wait"})
+		eventually(t, "it waits", func() bool {
+			waiting := r.list(queue.Selection{})
+			return len(waiting) == 1 && time.Until(waiting[0].DueAt) > time.Minute
+		})
+		reassign(time.Hour, 0)
+		r.q.Pause(true)
+		reassign(0, 0)
+		r.q.Pause(false)
+		reassign(0, 1)
+		down.Store(true)
+		r.insert(note{"down"}, note{"down"}, note{"down"})
+		eventually(t, "the circuit opens", func() bool { return r.gauge("chatwoot_sla_circuit_open") == 1 })
+		eventually(t, "none is left", func() bool {
+			_, err := r.q.Reassign(t.Context(), r.db, note{}, about{}, 0)
+			waiting, werr := queue.Waiting[note](t.Context(), r.q, r.db)
+			return err == nil && werr == nil && len(waiting) == 0
+		})
+		eventually(t, "all are done, and the circuit closes", func() bool {
+			return len(r.list(queue.Selection{})) == 0 && r.gauge("chatwoot_sla_circuit_open") == 0
+		})
+		r.stop()
+		r.insert(note{"waits for its turn"})
+		reassign(0, 0)
+	})
 }

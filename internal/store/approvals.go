@@ -419,11 +419,7 @@ func (s *Store) CancelApprovals(ctx context.Context, conversation int64, message
 			query += ` AND created_at <= $5`
 			args = append(args, at.UnixMicro())
 		} else {
-			list := make([]string, len(messages))
-			for i, id := range messages {
-				list[i] = strconv.FormatInt(id, 10)
-			}
-			query += ` AND message IN (` + strings.Join(list, ",") + `)`
+			query += ` AND message IN (` + list(messages) + `)`
 		}
 		rows, err := tx.QueryContext(ctx, s.sql(query+` RETURNING `+itemColumns), args...)
 		if err != nil {
@@ -454,26 +450,43 @@ func (s *Store) ExpireApprovals(ctx context.Context, now time.Time) (items []pip
 }
 
 // PruneApprovals deletes the items that have not changed since an instant, and
-// on which nothing is to be done.
-func (s *Store) PruneApprovals(ctx context.Context, before time.Time) (n int64, err error) {
-	err = s.write(ctx, opApprovalWrite, "delete old items", func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.approval_queue
-			WHERE changed_at < $1 AND state NOT IN ('pending', 'sending')`), before.UnixMicro())
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
-		return err
-	})
-	return n, err
+// on which nothing is to be done. Items on their way and drafts without a note
+// are among them, unless they are busy: whose jobs will not come back.
+func (s *Store) PruneApprovals(ctx context.Context, before time.Time, busy []int64) (n int64, err error) {
+	idle := ``
+	if len(busy) > 0 {
+		idle = ` AND message NOT IN (` + list(busy) + `)`
+	}
+	n, err = s.forget(ctx, "delete old items", nil, []any{before.UnixMicro()},
+		`DELETE FROM main.approval_queue WHERE changed_at < $1 AND state NOT IN ('pending', 'sending')`,
+		`DELETE FROM main.approval_queue WHERE changed_at < $1 AND state = 'sending'`+idle,
+		`DELETE FROM main.drafts WHERE created_at < $1`+idle,
+	)
+	if err != nil || n == 0 {
+		return n, err
+	}
+	return n, s.scrub(ctx, 0)
 }
+
+// purgeWaits is how long others who use the database are waited for.
+const purgeWaits = 5 * time.Second
 
 // PurgeApprovals deletes everything that is kept of what a conversation's
 // customer wrote, whatever is still to be done with it.
-func (s *Store) PurgeApprovals(ctx context.Context, conversation int64) (n int64, err error) {
-	err = s.write(ctx, opApprovalWrite, "purge a conversation", func(tx *sql.Tx) error {
-		for _, table := range []string{"drafts", "approval_queue"} {
-			res, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.`+table+` WHERE conversation = $1`), conversation)
+func (s *Store) PurgeApprovals(ctx context.Context, conversation int64, with With) (n int64, err error) {
+	n, err = s.forget(ctx, "purge a conversation", with, []any{conversation},
+		`DELETE FROM main.drafts WHERE conversation = $1`, `DELETE FROM main.approval_queue WHERE conversation = $1`)
+	if err != nil {
+		return n, err
+	}
+	return n, s.scrub(ctx, purgeWaits)
+}
+
+// forget deletes rows by several queries with the same arguments.
+func (s *Store) forget(ctx context.Context, words string, with With, args []any, queries ...string) (n int64, err error) {
+	err = s.write(ctx, opApprovalWrite, words, func(tx *sql.Tx) error {
+		for _, query := range queries {
+			res, err := tx.ExecContext(ctx, s.sql(query), args...)
 			if err != nil {
 				return err
 			}
@@ -483,7 +496,37 @@ func (s *Store) PurgeApprovals(ctx context.Context, conversation int64) (n int64
 			}
 			n += deleted
 		}
-		return nil
+		return with.do(ctx, tx)
 	})
 	return n, err
+}
+
+// scrub takes what was deleted out of the database's log as well. Others who use
+// the database are waited for; without waiting, the next time does it.
+func (s *Store) scrub(ctx context.Context, wait time.Duration) error {
+	return s.do(ctx, opApprovalWrite, "clear the log of what was deleted", func() error {
+		for until := time.Now().Add(wait); ; {
+			done, err := s.engine.scrub(ctx, s.writer)
+			switch {
+			case err != nil || done || wait == 0:
+				return err
+			case time.Now().After(until):
+				return errors.New("another program reads the database, such as a backup: do the same again when it has ended")
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+}
+
+// list returns ids as they stand in a query.
+func list(ids []int64) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = strconv.FormatInt(id, 10)
+	}
+	return strings.Join(texts, ",")
 }

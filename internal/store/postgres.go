@@ -140,6 +140,9 @@ func (postgresEngine) noTable(err error) bool {
 	return ok && pg.Code == codeNoTable
 }
 
+// scrub has nothing to do: vacuuming is the server's affair.
+func (postgresEngine) scrub(context.Context, *sql.DB) (bool, error) { return true, nil }
+
 func (postgresEngine) unreachable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.HasPrefix(pg.Code, classResources) || strings.HasPrefix(pg.Code, classIntervention)

@@ -25,7 +25,10 @@ const (
 	lockFile     = "chatwoot-sla.lock"
 )
 
-const sqliteReaders = 4 // connections
+const (
+	sqliteReaders = 4      // connections
+	busyTimeout   = "5000" // ms
+)
 
 // openSQLite opens the file with one connection that writes, because SQLite has
 // one writer at a time, and some that read beside it.
@@ -62,7 +65,8 @@ func (s *Store) writeSQLite(dir string) (err error) {
 		return err
 	}
 	s.writer, err = sql.Open("sqlite", dsn(filepath.Join(dir, databaseFile), url.Values{
-		"_busy_timeout": {"5000"}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_txlock": {"immediate"},
+		"_busy_timeout": {busyTimeout}, "_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_txlock": {"immediate"},
+		"_pragma": {"secure_delete(1)"}, // what customers wrote is overwritten when it is deleted
 	}))
 	if err != nil {
 		return errors.Join(err, s.Reader.Close())
@@ -82,7 +86,7 @@ func (r *Reader) openSQLite(dir string) error {
 	} else if err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", dsn(name, url.Values{"mode": {"ro"}, "_busy_timeout": {"5000"}}))
+	db, err := sql.Open("sqlite", dsn(name, url.Values{"mode": {"ro"}, "_busy_timeout": {busyTimeout}}))
 	if err != nil {
 		return err
 	}
@@ -168,6 +172,26 @@ func (sqliteEngine) alsoMigrate(context.Context, *sql.Tx, string) error { return
 
 // lockSchema has nothing to do: the whole file is ours.
 func (sqliteEngine) lockSchema(context.Context, *sql.DB) (func(), error) { return func() {}, nil }
+
+// scrub moves what was written from the log into the file, and cuts the log
+// off. It waits for nobody, because nothing is written meanwhile.
+func (sqliteEngine) scrub(ctx context.Context, db *sql.DB) (done bool, err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+		return false, err
+	}
+	var busy, pages, moved int
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
+	if failed, ok := errors.AsType[*sqlite.Error](err); ok && failed.Code()&0xff == sqlite3.SQLITE_BUSY {
+		busy, err = 1, nil
+	}
+	_, rerr := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA busy_timeout = "+busyTimeout)
+	return busy == 0 && err == nil, errors.Join(err, rerr)
+}
 
 func (sqliteEngine) unreachable(error) bool { return false }
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"database/sql"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
+	"github.com/hotdash/chatwoot-sla/internal/pipeline"
 	"github.com/hotdash/chatwoot-sla/internal/sla"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/store/storetest"
@@ -84,7 +86,7 @@ func TestSQLiteOpensAFolderNamedRelatively(t *testing.T) {
 // is all that SQLite has.
 func TestSQLiteSettings(t *testing.T) {
 	s := storetest.Open(t, sqlite(t))
-	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "5000"} {
+	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "secure_delete": "1", "busy_timeout": "5000"} {
 		if got, err := s.Pragma(t.Context(), name); err != nil || got != want {
 			t.Errorf("%s is %q, %v, want %q", name, got, err, want)
 		}
@@ -329,5 +331,76 @@ func TestLedgerOutlivesAFullDisk(t *testing.T) {
 	err = s.Decided(t.Context(), storetest.Noon, storetest.Noon.Add(time.Second), func(ledger.Entry) error { n++; return nil })
 	if err != nil || n != conversations+1 {
 		t.Errorf("%d outcomes are written, %v, want %d", n, err, conversations+1)
+	}
+}
+
+// What a customer wrote is not in the files any more, though they stay open.
+func TestSQLiteForgetsWhatIsPurgedOrPruned(t *testing.T) {
+	o := store.Options{DataDir: t.TempDir(), Account: storetest.Account}
+	s := storetest.Open(t, o)
+	put := func() {
+		t.Helper()
+		for i := range int64(50) {
+			it := storetest.Queued(i%5+1, i+1)
+			it.State, it.Question = pipeline.Rejected, strings.Repeat("somebody else ", 30)
+			if it.Conversation == 3 {
+				it.Question = strings.Repeat("Hortensia ", 40)
+			}
+			if _, err := s.PutApproval(t.Context(), it, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	copies := func() (n int) {
+		t.Helper()
+		for _, name := range []string{databaseOf(o), databaseOf(o) + "-wal"} {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += bytes.Count(text, []byte("Hortensia"))
+		}
+		return n
+	}
+	put()
+	if copies() == 0 {
+		t.Fatal("the test does not find what is there")
+	}
+	if n, err := s.PurgeApprovals(t.Context(), 3, nil); err != nil || n != 10 || copies() != 0 {
+		t.Errorf("purged %d items, %v; %d copies are left", n, err, copies())
+	}
+	put()
+	if n, err := s.PruneApprovals(t.Context(), storetest.Noon.Add(time.Hour), nil); err != nil || n != 50 || copies() != 0 {
+		t.Errorf("pruned %d items, %v; %d copies are left", n, err, copies())
+	}
+	if got, err := s.Pragma(t.Context(), "busy_timeout"); err != nil || got != "5000" {
+		t.Errorf("afterwards busy_timeout is %s, %v", got, err)
+	}
+}
+
+// A purge says so when it could not delete every copy.
+func TestSQLitePurgeBesideALongReader(t *testing.T) {
+	t.Parallel() // it waits
+	o := store.Options{DataDir: t.TempDir(), Account: storetest.Account}
+	s := storetest.Open(t, o)
+	if _, err := s.PutApproval(t.Context(), storetest.Queued(3, 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.Database().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM approval_queue").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.PurgeApprovals(t.Context(), 3, nil); n != 1 || err == nil || !strings.Contains(err.Error(), "do the same again") {
+		t.Errorf("purged %d items, %v", n, err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.PurgeApprovals(t.Context(), 3, nil); n != 0 || err != nil {
+		t.Errorf("again: purged %d items, %v", n, err)
 	}
 }

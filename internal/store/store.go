@@ -312,6 +312,10 @@ type engine interface {
 	// lockSchema keeps others from changing the tables, and makes the schema.
 	lockSchema(context.Context, *sql.DB) (unlock func(), err error)
 
+	// scrub takes what was deleted out of what the engine keeps beside its
+	// tables; false: somebody who reads or writes keeps it from doing so.
+	scrub(context.Context, *sql.DB) (done bool, err error)
+
 	// explain adds to an error what to do about it.
 	explain(error) error
 	// unreachable reports whether the same may work later without anybody

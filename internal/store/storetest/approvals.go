@@ -283,13 +283,13 @@ func itemsEnd(t *testing.T, o store.Options) {
 		t.Errorf("expired again: %+v, %v", again, err)
 	}
 	put(t, s, Queued(4, 41))
-	if n, err := s.PruneApprovals(t.Context(), Noon.Add(2*time.Hour)); err != nil || n != 2 {
+	if n, err := s.PruneApprovals(t.Context(), Noon.Add(2*time.Hour), nil); err != nil || n != 2 {
 		t.Errorf("pruned %d, %v; want the two that were cancelled", n, err)
 	}
 	if err := s.SaveDraft(t.Context(), Drafted(4, 42), Noon, nil); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.PurgeApprovals(t.Context(), 4); err != nil || n != 2 {
+	if n, err := s.PurgeApprovals(t.Context(), 4, nil); err != nil || n != 2 {
 		t.Errorf("purged %d, %v; want an item and a draft", n, err)
 	}
 	if _, _, found, err := s.Draft(t.Context(), 42); err != nil || found {
@@ -297,5 +297,38 @@ func itemsEnd(t *testing.T, o store.Options) {
 	}
 	if _, found, err := s.Approval(t.Context(), 21); err != nil || !found {
 		t.Errorf("the item of another conversation is gone: %v", err)
+	}
+	failure := errors.New("the rest failed")
+	if _, err := s.PurgeApprovals(t.Context(), 2, func(context.Context, *sql.Tx) error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("error %v, want that of the rest", err)
+	}
+	item(t, s, 21)
+}
+
+// What got stuck is deleted with time, unless there is somebody who comes for
+// it.
+func stuckItemsEnd(t *testing.T, o store.Options) {
+	s := Open(t, o)
+	for _, message := range []int64{11, 12, 13} {
+		put(t, s, Queued(1, message))
+		if err := s.SaveDraft(t.Context(), Drafted(1, message+10), Noon, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, message := range []int64{11, 12} {
+		if _, taken, err := s.DecideApproval(t.Context(), store.Decided{Message: message, State: pipeline.Sending, At: Noon}, nil); err != nil || !taken {
+			t.Fatal(taken, err)
+		}
+	}
+	if n, err := s.PruneApprovals(t.Context(), Noon, nil); err != nil || n != 0 {
+		t.Errorf("pruned %d that were not old enough, %v", n, err)
+	}
+	if n, err := s.PruneApprovals(t.Context(), Noon.Add(time.Microsecond), []int64{12, 22}); err != nil || n != 3 {
+		t.Errorf("pruned %d, %v; want 11, 21 and 23", n, err)
+	}
+	item(t, s, 12)
+	item(t, s, 13)
+	if _, _, found, err := s.Draft(t.Context(), 22); err != nil || !found {
+		t.Errorf("a draft that somebody comes for is gone: %v", err)
 	}
 }

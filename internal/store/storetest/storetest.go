@@ -64,6 +64,7 @@ func Run(t *testing.T, empty func(testing.TB) store.Options) {
 		{"items come in pages", pagesOfApprovals},
 		{"of many decisions one is taken", oneDecision},
 		{"items are cancelled, expire, and are deleted", itemsEnd},
+		{"what got stuck is deleted", stuckItemsEnd},
 		{"a database opened again knows everything", opensAgain},
 		{"a database of another account is refused", refusesAnotherAccount},
 		{"a database of a newer program is refused", refusesNewerSchema},
