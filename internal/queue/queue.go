@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -227,11 +226,10 @@ func (q *Queue) InsertTx(ctx context.Context, tx *sql.Tx, jobs ...Args) error {
 	return nil
 }
 
-// Run works jobs until ctx ends, and then lets those in hand finish. They are
-// counted through reads, which may be db: counting many takes a while, and on
-// SQLite nothing is written through db meanwhile. The error is that of a start
-// which failed; what the database does later is logged and retried.
-func (q *Queue) Run(ctx context.Context, db, reads *sql.DB) error {
+// Run works jobs until ctx ends, and then lets those in hand finish. The error
+// is that of a start which failed; what the database does later is logged and
+// retried.
+func (q *Queue) Run(ctx context.Context, db *sql.DB) error {
 	if !q.engine.Postgres {
 		if err := q.takeOver(ctx, db); err != nil {
 			return err
@@ -262,10 +260,7 @@ func (q *Queue) Run(ctx context.Context, db, reads *sql.DB) error {
 	}
 	q.db.Store(db)
 	defer q.db.Store(nil)
-	var wg sync.WaitGroup
-	wg.Go(func() { q.count(ctx, reads) })
 	q.control(ctx, client)
-	wg.Wait()
 	<-client.Stopped()
 	return nil
 }
