@@ -389,6 +389,7 @@ func (a *App) Run(ctx context.Context) error {
 		{"daily report", a.books.onceTried(a.daily)},
 		{"webhook server", a.webhooks.serve},
 		{"queue", a.books.onceTried(a.webhooks.work)},
+		{"job counts", a.books.onceTried(a.webhooks.count)},
 		{"missed webhooks", a.books.onceTried(a.webhooks.find)},
 		{"webhook counts", a.books.onceTried(a.webhooks.days.run)},
 		{"maintenance", a.books.onceTried(a.upkeep.watch)},

@@ -345,28 +345,47 @@ func (w *webhooks) serve(ctx context.Context) error {
 // work runs the queue on the database, once that is open.
 func (w *webhooks) work(ctx context.Context) error {
 	for ctx.Err() == nil {
-		db, err := w.books.store()
+		db, err := w.opened(ctx)
 		if err == nil {
 			err = db.Ready(ctx)
 		}
 		if err == nil {
-			err = w.queue.Run(ctx, db.Writer(), db.Database())
+			err = w.queue.Run(ctx, db.Writer())
 		}
-		wait := restartAfter
-		switch {
-		case err == nil || ctx.Err() != nil:
+		if err == nil || ctx.Err() != nil {
 			return nil
-		case errors.Is(err, errNotOpen):
-			wait = time.Second // the books say why
-		default:
-			w.log.Warn("jobs are not worked; it is tried again", zap.Error(err))
 		}
+		w.log.Warn("jobs are not worked; it is tried again", zap.Error(err))
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(restartAfter):
 		}
 	}
 	return nil
+}
+
+// count counts the jobs, also while the queue does not start.
+func (w *webhooks) count(ctx context.Context) error {
+	db, err := w.opened(ctx)
+	if err == nil {
+		w.queue.Count(ctx, db.Database())
+	}
+	return nil
+}
+
+// opened waits for the database to be open. The books say why it is not.
+func (w *webhooks) opened(ctx context.Context) (*store.Store, error) {
+	for {
+		db, err := w.books.store()
+		if err == nil {
+			return db, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // find looks for missed messages until ctx ends.

@@ -353,6 +353,26 @@ func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
 	}
 }
 
+// A queue that does not start is what somebody must be called for, so what it
+// leaves undone is counted.
+func TestJobsAreCountedWhileTheQueueDoesNotStart(t *testing.T) {
+	d := listening(t)
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	changeBooks(t, d, func(db *sql.DB) error { // a job that was in hand cannot be taken over
+		_, err := db.ExecContext(t.Context(), `
+			INSERT INTO river_job (args, kind, max_attempts, queue, state) VALUES
+				('{}', 'settle', 25, 'settle', 'running'), ('{}', 'settle', 25, 'settle', 'available');
+			CREATE TRIGGER broken BEFORE UPDATE ON river_job BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END`)
+		return err
+	})
+	d = d.Again()
+	d.Await("/metrics", `chatwoot_sla_queue_jobs\{queue="settle",state="ready"\} 1`)
+	eventually(t, "it is logged", func() bool { return strings.Contains(d.Log.String(), "jobs are not worked; it is tried again") })
+}
+
 // Two replicas that hear of the same event process it once.
 func TestReplicasShareTheInbox(t *testing.T) {
 	c := newConsumer(t)

@@ -35,7 +35,7 @@ type Count struct {
 	State State
 	Jobs  int
 
-	Oldest time.Time // when the one that waits longest was due; zero without any
+	Oldest time.Time // when the one that waits longest, or was given up first, was last due; zero without any
 }
 
 // Depth is what there was to do at an instant.
@@ -66,8 +66,10 @@ func (q *Queue) Depth() (Depth, bool) {
 	return *d, true
 }
 
-// count counts jobs until ctx ends.
-func (q *Queue) count(ctx context.Context, db *sql.DB) {
+// Count counts jobs until ctx ends, whether they are worked or not. On SQLite
+// db had better be for reading alone: counting many takes a while, and nothing
+// is written meanwhile through the same connection.
+func (q *Queue) Count(ctx context.Context, db *sql.DB) {
 	tick := time.NewTicker(countInterval)
 	defer tick.Stop()
 	failing, told := false, map[string]bool{}

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -308,11 +307,10 @@ func (q *Queue) Reassign(ctx context.Context, db *sql.DB, from, to Args, age tim
 	return res.RowsAffected()
 }
 
-// Run works jobs until ctx ends, and then lets those in hand finish. They are
-// counted through reads, which may be db: counting many takes a while, and on
-// SQLite nothing is written through db meanwhile. The error is that of a start
-// which failed; what the database does later is logged and retried.
-func (q *Queue) Run(ctx context.Context, db, reads *sql.DB) error {
+// Run works jobs until ctx ends, and then lets those in hand finish. The error
+// is that of a start which failed; what the database does later is logged and
+// retried.
+func (q *Queue) Run(ctx context.Context, db *sql.DB) error {
 	if !q.engine.Postgres {
 		if err := q.takeOver(ctx, db); err != nil {
 			return err
@@ -343,10 +341,7 @@ func (q *Queue) Run(ctx context.Context, db, reads *sql.DB) error {
 	}
 	q.db.Store(db)
 	defer q.db.Store(nil)
-	var wg sync.WaitGroup
-	wg.Go(func() { q.count(ctx, reads) })
 	q.control(ctx, client)
-	wg.Wait()
 	<-client.Stopped()
 	return nil
 }

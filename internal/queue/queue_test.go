@@ -126,13 +126,16 @@ func newRig(t *testing.T, db *sql.DB, e queue.Engine, work func(context.Context,
 
 func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- r.q.Run(ctx, r.db, r.db) }()
-	r.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
+	var wg sync.WaitGroup
+	wg.Go(func() { r.q.Count(ctx, r.db) })
+	wg.Go(func() {
+		if err := r.q.Run(ctx, r.db); err != nil {
 			r.t.Error(err)
 		}
+	})
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		wg.Wait()
 	})
 	r.t.Cleanup(r.stop)
 }
