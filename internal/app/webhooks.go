@@ -133,7 +133,6 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 		Secrets:    cfg.WebhookSecret.Parts(),
 		PathToken:  cfg.WebhookPathToken.Reveal(),
 		MaxBytes:   cfg.WebhookMaxBytes,
-		LastStatus: w.lastStatus,
 		Hint:       m.Hint,
 		ClockSkew:  client.ClockSkew,
 		Now:        o.Now,
@@ -366,18 +365,6 @@ func (w *webhooks) find(ctx context.Context) error {
 		return nil
 	}
 	return w.finder.Run(ctx)
-}
-
-func (w *webhooks) lastStatus(ctx context.Context, conversation int64) (chatwoot.Status, time.Time) {
-	db, err := w.books.store()
-	if err != nil {
-		return "", time.Time{}
-	}
-	status, at, err := db.LastStatus(ctx, conversation)
-	if err != nil { // the store has counted it, and keeping the delivery will fail as well
-		return "", time.Time{}
-	}
-	return chatwoot.Status(status), at
 }
 
 func (w *webhooks) missing(ctx context.Context, keys []string) ([]string, error) {

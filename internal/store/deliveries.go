@@ -64,22 +64,6 @@ func (s *Store) AcceptDeliveries(ctx context.Context, ds []Delivery, with func(*
 	return fresh, nil
 }
 
-// LastStatus returns the status that the newest delivery of a conversation left
-// it in, and the version of its row; empty: none is known.
-func (r *Reader) LastStatus(ctx context.Context, conversation int64) (status string, at time.Time, err error) {
-	err = r.do(ctx, opWebhookRead, "read the last webhook of a conversation", func() error {
-		var updated sql.Null[int64]
-		err := r.db.QueryRowContext(ctx, r.sql(`SELECT status, updated_at FROM main.deliveries
-			WHERE conversation = $1 ORDER BY COALESCE(updated_at, received_at) DESC LIMIT 1`), conversation).Scan(&status, &updated)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		at = instant(updated)
-		return err
-	})
-	return status, at, err
-}
-
 // MissingDeliveries returns those of some keys that were never kept, in their
 // order.
 func (r *Reader) MissingDeliveries(ctx context.Context, keys []string) ([]string, error) {

@@ -527,36 +527,6 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-func TestAResolutionThatIsNoneIsIgnored(t *testing.T) {
-	asked := int64(0)
-	o := withSecret
-	o.LastStatus = func(_ context.Context, id int64) (chatwoot.Status, time.Time) {
-		asked = id
-		return chatwoot.Resolved, noon.Add(-time.Hour)
-	}
-	r := start(t, o)
-	want := answer{code: 200, Status: "ignored", Reason: "status_unchanged"}
-	if got := r.deliver(example(t, resolved)); got != want || asked != 1482 {
-		t.Errorf("answer %+v after asking for %d, want %+v after asking for 1482", got, asked, want)
-	}
-}
-
-// A reopening is ignored, and yet the resolution after it is a new one.
-func TestAResolutionAfterAReopeningIsProcessed(t *testing.T) {
-	o := withSecret
-	o.LastStatus = func(context.Context, int64) (chatwoot.Status, time.Time) {
-		return chatwoot.Resolved, time.UnixMicro(1782121290550120 - 2)
-	}
-	r := start(t, o)
-	reopened := strings.NewReplacer(`"status": "resolved"`, `"status": "open"`, "1782121290.55012", "1782121290.550119").Replace(example(t, resolved))
-	if got := r.deliver(reopened); got.Status != "ignored" || got.Reason != "not_resolved" {
-		t.Fatalf("the reopening: %+v", got)
-	}
-	if got := r.deliver(example(t, resolved)); got.Status != "accepted" {
-		t.Errorf("the resolution after it: %+v", got)
-	}
-}
-
 func TestAStoreThatFails(t *testing.T) {
 	r := start(t, webhook.Options{Secrets: []string{secret}, Inbox: &inbox{fail: errors.New("the disk is full")}})
 	got := r.deliver(example(t, incoming))

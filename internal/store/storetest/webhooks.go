@@ -51,25 +51,6 @@ func deliveriesOnce(t *testing.T, o store.Options) {
 	}
 }
 
-func lastStatus(t *testing.T, o store.Options) {
-	s := Open(t, o)
-	late := delivery("resolved", "")
-	late.Status, late.UpdatedAt = "resolved", Noon.Add(time.Hour)
-	early := delivery("open", "") // told later than what came of it
-	early.ReceivedAt = Noon.Add(2 * time.Hour)
-	other := delivery("other", "")
-	other.Conversation, other.UpdatedAt = 8, Noon.Add(3*time.Hour)
-	if _, err := s.AcceptDeliveries(t.Context(), []store.Delivery{late, early, other}, none); err != nil {
-		t.Fatal(err)
-	}
-	if status, at, err := s.LastStatus(t.Context(), 7); status != "resolved" || !at.Equal(late.UpdatedAt) || err != nil {
-		t.Errorf("the last status is %q at %v, %v", status, at, err)
-	}
-	if status, at, err := s.LastStatus(t.Context(), 9); status != "" || !at.IsZero() || err != nil {
-		t.Errorf("of an unknown conversation it is %q at %v, %v", status, at, err)
-	}
-}
-
 func missingDeliveries(t *testing.T, o store.Options) {
 	s := Open(t, o)
 	old := delivery("old", "")
