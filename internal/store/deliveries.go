@@ -28,12 +28,15 @@ func (s *Store) AcceptDeliveries(ctx context.Context, ds []Delivery, with func(*
 	err = s.write(ctx, opWebhookWrite, "keep webhooks", func(tx *sql.Tx) error {
 		fresh = make([]bool, len(ds))
 		place := make(map[string]int, len(ds))
+		for i, d := range slices.Backward(ds) {
+			place[d.Key] = i
+		}
+		// Replicas may keep the same deliveries at the same time, and each waits
+		// for the other's rows: all of them insert in one order.
+		inOrder := slices.SortedStableFunc(slices.Values(ds), func(a, b Delivery) int { return cmp.Compare(a.Key, b.Key) })
 		const columns = 8
 		args := make([]any, 0, columns*len(ds))
-		for i, d := range ds {
-			if _, twice := place[d.Key]; !twice {
-				place[d.Key] = i
-			}
+		for _, d := range inOrder {
 			args = append(args, text(d.Key), nullable(text(d.ID)), d.Conversation, d.Message, text(d.Status),
 				micros(d.UpdatedAt), micros(d.ReceivedAt), d.Missed)
 		}
