@@ -183,7 +183,7 @@ func (h *Handler) Server() *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      20 * time.Second, // ReadTimeout, roomTimeout, storeTimeout, and some
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       5 * time.Second,  // an idle connection is one less for Chatwoot
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          zap.NewStdLog(h.log),
 	}
@@ -192,6 +192,7 @@ func (h *Handler) Server() *http.Server {
 // ServeHTTP implements http.Handler. It never answers with a redirect, as
 // http.ServeMux might: Chatwoot before 4.14.0 takes one for an error.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close") // until somebody is verified: there are MaxConnections for everybody
 	rest, below := strings.CutPrefix(r.URL.Path, Path)
 	switch {
 	case below && (rest == "" || rest[0] == '/'):
@@ -264,6 +265,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, token string) 
 	h.first.Do(func() {
 		h.log.Info("the first webhook since the start has arrived", zap.String("event", eventLabel(event.Name)))
 	})
+	w.Header().Del("Connection")
 	h.answer(w, r, event, body, arrived)
 }
 

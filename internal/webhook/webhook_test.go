@@ -527,6 +527,45 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+// Connections are few, so strangers do not keep theirs.
+func TestOnlyVerifiedSendersKeepTheirConnection(t *testing.T) {
+	var idle time.Duration
+	r := start(t, withSecret, func(s *http.Server) { idle = s.IdleTimeout })
+	if idle <= 0 || idle > 5*time.Second {
+		t.Errorf("an idle connection is kept for %v", idle)
+	}
+	base := strings.TrimSuffix(r.url, webhook.Path)
+	for _, tt := range []struct {
+		name, method, url string
+		header            http.Header
+		body              string
+		kept              bool
+	}{
+		{"a processed delivery", "POST", r.url, signed(secret, noon, example(t, incoming)), example(t, incoming), true},
+		{"an ignored delivery", "POST", r.url, signed(secret, noon, small), small, true},
+		{"a stranger's", "POST", r.url, signed("another", noon, small), small, false},
+		{"without a signature", "POST", r.url, nil, small, false},
+		{"verified, and no webhook", "POST", r.url, signed(secret, noon, "{}"), "{}", false},
+		{"in a browser", "GET", r.url, nil, "", false},
+		{"health", "GET", base + "/healthz", nil, "", false},
+		{"nothing there", "GET", base, nil, "", false},
+	} {
+		req, err := http.NewRequest(tt.method, tt.url, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = tt.header
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.Close == tt.kept {
+			t.Errorf("%s: the connection is kept: %v", tt.name, !resp.Close)
+		}
+	}
+}
+
 func TestAStoreThatFails(t *testing.T) {
 	r := start(t, webhook.Options{Secrets: []string{secret}, Inbox: &inbox{fail: errors.New("the disk is full")}})
 	got := r.deliver(example(t, incoming))
