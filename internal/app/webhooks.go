@@ -38,7 +38,9 @@ const (
 	// deliveriesAtOnce is how many deliveries share a commit at most.
 	deliveriesAtOnce = 128
 
-	deliveriesKept = 30 * 24 * time.Hour
+	// webhooksKept is how long a delivery is known again. The counts of a day are
+	// needed the day after.
+	webhooksKept = 30 * 24 * time.Hour
 
 	restartAfter = 10 * time.Second // a queue that did not start
 )

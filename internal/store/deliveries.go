@@ -106,11 +106,15 @@ func (r *Reader) keys(ctx context.Context, into map[string]bool, query string, a
 	return rows.Err()
 }
 
-// PruneDeliveries forgets the deliveries from before an instant. They would be
-// taken for new ones if they came again.
-func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) error {
+// PruneWebhooks forgets the deliveries from before an instant, which would be
+// taken for new ones if they came again, and what was counted on days before.
+func (s *Store) PruneWebhooks(ctx context.Context, before time.Time) error {
 	return s.write(ctx, opWebhookWrite, "prune webhooks", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.deliveries WHERE received_at < $1`), micros(before))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, s.sql(`DELETE FROM main.webhook_counts WHERE day < $1`), before.UTC().Format(time.DateOnly))
 		return err
 	})
 }

@@ -69,7 +69,7 @@ func missingDeliveries(t *testing.T, o store.Options) {
 	if got := missing(); !slices.Equal(got, []string{"x", "y"}) {
 		t.Errorf("missing are %q", got)
 	}
-	if err := s.PruneDeliveries(t.Context(), Noon); err != nil {
+	if err := s.PruneWebhooks(t.Context(), Noon); err != nil {
 		t.Fatal(err)
 	}
 	if got := missing(); !slices.Equal(got, []string{"x", "old", "y"}) {
@@ -97,9 +97,24 @@ func webhookCounts(t *testing.T, o store.Options) {
 			t.Fatal(err)
 		}
 	}
-	got, err := s.WebhookCounts(t.Context(), "2026-03-02")
-	want := map[store.WebhookCount]int64{count("2026-03-02", "too_large"): 5, count("2026-03-02", "method"): 1}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("counted are %v, %v", got, err)
+	counted := func(day string, want map[store.WebhookCount]int64) {
+		t.Helper()
+		if got, err := s.WebhookCounts(t.Context(), day); err != nil || !maps.Equal(got, want) {
+			t.Errorf("counted are %v, %v, want %v", got, err, want)
+		}
 	}
+	first := map[store.WebhookCount]int64{count("2026-03-02", "too_large"): 5, count("2026-03-02", "method"): 1}
+	second := map[store.WebhookCount]int64{count("2026-03-03", "method"): 7}
+	prune := func(before time.Time) {
+		t.Helper()
+		if err := s.PruneWebhooks(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted("2026-03-02", first)
+	prune(time.Date(2026, 3, 2, 23, 0, 0, 0, time.UTC))
+	counted("2026-03-02", first)
+	prune(time.Date(2026, 3, 3, 1, 0, 0, 0, time.UTC))
+	counted("2026-03-02", map[store.WebhookCount]int64{})
+	counted("2026-03-03", second)
 }
