@@ -294,7 +294,7 @@ func (b *books) work(ctx context.Context, counted, pruned *time.Time) error {
 		if _, err := db.PruneProbes(ctx, now.Add(-b.retention)); err != nil {
 			return err
 		}
-		if err := db.PruneDeliveries(ctx, now.Add(-deliveriesKept)); err != nil {
+		if err := db.PruneWebhooks(ctx, now.Add(-webhooksKept)); err != nil {
 			return err
 		}
 		*pruned = now

@@ -42,7 +42,9 @@ const (
 	// deliveriesAtOnce is how many deliveries share a commit at most.
 	deliveriesAtOnce = 128
 
-	deliveriesKept = 30 * 24 * time.Hour
+	// webhooksKept is how long a delivery is known again. The counts of a day are
+	// needed the day after.
+	webhooksKept = 30 * 24 * time.Hour
 
 	restartAfter = 10 * time.Second // a queue that did not start
 )
@@ -143,7 +145,6 @@ func newWebhooks(cfg config.Config, o Options, b *books, m *monitor.Monitor, cli
 		Secrets:    cfg.WebhookSecret.Parts(),
 		PathToken:  cfg.WebhookPathToken.Reveal(),
 		MaxBytes:   cfg.WebhookMaxBytes,
-		LastStatus: w.lastStatus,
 		Hint:       m.Hint,
 		ClockSkew:  client.ClockSkew,
 		Now:        o.Now,
@@ -395,18 +396,6 @@ func (w *webhooks) find(ctx context.Context) error {
 		return nil
 	}
 	return w.finder.Run(ctx)
-}
-
-func (w *webhooks) lastStatus(ctx context.Context, conversation int64) (chatwoot.Status, time.Time) {
-	db, err := w.books.store()
-	if err != nil {
-		return "", time.Time{}
-	}
-	status, at, err := db.LastStatus(ctx, conversation)
-	if err != nil { // the store has counted it, and keeping the delivery will fail as well
-		return "", time.Time{}
-	}
-	return chatwoot.Status(status), at
 }
 
 func (w *webhooks) missing(ctx context.Context, keys []string) ([]string, error) {

@@ -186,6 +186,28 @@ func TestDoubledWebhooksAreProcessedOnce(t *testing.T) {
 	}
 }
 
+// Each time that a conversation is resolved is another, also when it was reopened
+// and the daemon has forgotten that, or never heard of it.
+func TestEveryResolutionIsForwarded(t *testing.T) {
+	c := newConsumer(t)
+	d := listening(t, append(c.settings(), "POLL_INTERVAL=1h")...)
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
+	conv := d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "")
+	d.Sim.Flush() // a webhook tells how things stand when it is sent
+	d.Sim.SetStatus(time.Now(), conv, "resolved")
+	eventually(t, "the message and the resolution are forwarded", func() bool { return len(c.keys()) == 2 })
+	d.Sim.SetStatus(time.Now(), conv, "open")
+	d.Sim.Flush()
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	d = d.Again()
+	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
+	d.Sim.SetStatus(time.Now(), conv, "resolved")
+	eventually(t, "the second resolution is forwarded", func() bool { return len(c.keys()) == 3 })
+}
+
 // What the other service refuses waits, is given up, and is tried again when
 // somebody asks for it.
 func TestTheQueueOverHTTP(t *testing.T) {

@@ -28,12 +28,15 @@ func (s *Store) AcceptDeliveries(ctx context.Context, ds []Delivery, with func(*
 	err = s.write(ctx, opWebhookWrite, "keep webhooks", func(tx *sql.Tx) error {
 		fresh = make([]bool, len(ds))
 		place := make(map[string]int, len(ds))
+		for i, d := range slices.Backward(ds) {
+			place[d.Key] = i
+		}
+		// Replicas may keep the same deliveries at the same time, and each waits
+		// for the other's rows: all of them insert in one order.
+		inOrder := slices.SortedStableFunc(slices.Values(ds), func(a, b Delivery) int { return cmp.Compare(a.Key, b.Key) })
 		const columns = 8
 		args := make([]any, 0, columns*len(ds))
-		for i, d := range ds {
-			if _, twice := place[d.Key]; !twice {
-				place[d.Key] = i
-			}
+		for _, d := range inOrder {
 			args = append(args, text(d.Key), nullable(text(d.ID)), d.Conversation, d.Message, text(d.Status),
 				micros(d.UpdatedAt), micros(d.ReceivedAt), d.Missed)
 		}
@@ -62,22 +65,6 @@ func (s *Store) AcceptDeliveries(ctx context.Context, ds []Delivery, with func(*
 		return nil, err
 	}
 	return fresh, nil
-}
-
-// LastStatus returns the status that the newest delivery of a conversation left
-// it in, and the version of its row; empty: none is known.
-func (r *Reader) LastStatus(ctx context.Context, conversation int64) (status string, at time.Time, err error) {
-	err = r.do(ctx, opWebhookRead, "read the last webhook of a conversation", func() error {
-		var updated sql.Null[int64]
-		err := r.db.QueryRowContext(ctx, r.sql(`SELECT status, updated_at FROM main.deliveries
-			WHERE conversation = $1 ORDER BY COALESCE(updated_at, received_at) DESC LIMIT 1`), conversation).Scan(&status, &updated)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		at = instant(updated)
-		return err
-	})
-	return status, at, err
 }
 
 // MissingDeliveries returns those of some keys that were never kept, in their
@@ -119,11 +106,15 @@ func (r *Reader) keys(ctx context.Context, into map[string]bool, query string, a
 	return rows.Err()
 }
 
-// PruneDeliveries forgets the deliveries from before an instant. They would be
-// taken for new ones if they came again.
-func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) error {
+// PruneWebhooks forgets the deliveries from before an instant, which would be
+// taken for new ones if they came again, and what was counted on days before.
+func (s *Store) PruneWebhooks(ctx context.Context, before time.Time) error {
 	return s.write(ctx, opWebhookWrite, "prune webhooks", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.sql(`DELETE FROM main.deliveries WHERE received_at < $1`), micros(before))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, s.sql(`DELETE FROM main.webhook_counts WHERE day < $1`), before.UTC().Format(time.DateOnly))
 		return err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,5 +220,55 @@ func TestPostgresThatHangs(t *testing.T) {
 	defer s.Close()
 	if _, err := s.Running(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Running() = %v", err)
+	}
+}
+
+// Two replicas that keep the same webhooks at the same time wait for each other,
+// and never in a circle: whatever the order they came in, one of them holds the
+// row that comes first.
+func TestReplicasKeepWebhooksInOneOrder(t *testing.T) {
+	s, err := store.Open(t.Context(), postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	other, err := s.Writer().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	keeps := func(key string) {
+		t.Helper()
+		_, err := other.ExecContext(t.Context(), `INSERT INTO chatwoot_sla.deliveries
+			(event_key, conversation, message, status, received_at, missed) VALUES ($1, 1, 1, 'open', 0, false)`, key)
+		if err != nil {
+			t.Fatalf("the other replica: %v", err)
+		}
+	}
+	keeps("a")
+	type answer struct {
+		fresh []bool
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		ds := []store.Delivery{{Key: "c"}, {Key: "b"}, {Key: "a"}}
+		for i := range ds {
+			ds[i].ReceivedAt = storetest.Noon
+		}
+		fresh, err := s.AcceptDeliveries(t.Context(), ds, func(*sql.Tx, []int) error { return nil })
+		answers <- answer{fresh, err}
+	}()
+	for waiting := 0; waiting == 0 && len(answers) == 0; {
+		if waiting, err = s.Ask(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keeps("b")
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answers; got.err != nil || !slices.Equal(got.fresh, []bool{true, false, false}) {
+		t.Errorf("fresh are %v, %v; want the first", got.fresh, got.err)
 	}
 }

@@ -24,7 +24,6 @@ const (
 	UnknownMessage      Reason = "unknown_message" // of a kind that Chatwoot did not have yet
 	ConversationNotOpen Reason = "conversation_not_open"
 	NotResolved         Reason = "not_resolved"
-	StatusUnchanged     Reason = "status_unchanged" // it had been resolved before
 	Assignment          Reason = "assignment"
 	OtherEvent          Reason = "other_event"
 	Synthetic           Reason = "ping"
@@ -42,21 +41,16 @@ type Decision struct {
 	Reason  Reason
 }
 
-// Decide judges an event. Last is the status that the previous event of the
-// same conversation left it in, empty if that is not known: Chatwoot tells the
-// new status alone, and sometimes one that is not new.
-func Decide(e chatwoot.Event, last chatwoot.Status) Decision {
+// Decide judges an event.
+func Decide(e chatwoot.Event) Decision {
 	switch {
 	case e.Name == PingEvent:
 		return Decision{Reason: Synthetic}
 	case e.Name == chatwoot.MessageCreated && e.Message != nil && e.Conversation != nil:
 		return decideMessage(*e.Message, e.Conversation.Status)
 	case e.Name == chatwoot.ConversationStatusChanged && e.Conversation != nil:
-		switch {
-		case e.Conversation.Status != chatwoot.Resolved:
+		if e.Conversation.Status != chatwoot.Resolved {
 			return Decision{Reason: NotResolved}
-		case last == chatwoot.Resolved:
-			return Decision{Reason: StatusUnchanged}
 		}
 		return Decision{Process: true, Reason: Resolution}
 	case e.Assigned:

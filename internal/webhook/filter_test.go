@@ -34,33 +34,30 @@ func TestDecide(t *testing.T) {
 		name     string
 		message  *chatwoot.Message
 		status   chatwoot.Status
-		last     chatwoot.Status
 		assigned bool
 		on       string // the kind of event that it matters to
 		want     webhook.Decision
 	}{
-		{"the customer writes", incoming, chatwoot.Open, "", false, created, accept(webhook.CustomerMessage)},
-		{"the customer writes to a bot", incoming, chatwoot.Pending, "", false, created, ignore(webhook.ConversationNotOpen)},
-		{"the customer writes, and it was resolved before this was told", incoming, chatwoot.Resolved, "", false, created, ignore(webhook.ConversationNotOpen)},
-		{"an agent answers", from("user"), chatwoot.Open, "", false, created, ignore(webhook.AgentMessage)},
-		{"an agent answers in the channel's own app", message(func(m *chatwoot.Message) { m.Echo = true }), chatwoot.Snoozed, "", false, created, ignore(webhook.AgentMessage)},
-		{"a bot answers", from("agent_bot"), chatwoot.Open, "", false, created, ignore(webhook.BotMessage)},
-		{"Captain answers", from("captain_assistant"), chatwoot.Open, "", false, created, ignore(webhook.BotMessage)},
-		{"an automation's message", message(func(m *chatwoot.Message) { m.Automation = true }), chatwoot.Open, "", false, created, ignore(webhook.AutomationMessage)},
-		{"a message of nobody's", from(""), chatwoot.Open, "", false, created, ignore(webhook.AutomationMessage)},
-		{"a campaign in an agent's name", message(func(m *chatwoot.Message) { m.SenderType, m.Campaign = "user", true }), chatwoot.Open, "", false, created, ignore(webhook.CampaignMessage)},
-		{"a greeting", message(func(m *chatwoot.Message) { m.Kind = chatwoot.Template }), chatwoot.Open, "", false, created, ignore(webhook.TemplateMessage)},
-		{"an activity line", message(func(m *chatwoot.Message) { m.Kind = chatwoot.Activity }), chatwoot.Open, "", false, created, ignore(webhook.ActivityMessage)},
-		{"a kind of message of tomorrow", message(func(m *chatwoot.Message) { m.Kind = chatwoot.UnknownKind }), chatwoot.Open, "", false, created, ignore(webhook.UnknownMessage)},
-		{"a private note", message(func(m *chatwoot.Message) { m.SenderType, m.Private = "user", true }), chatwoot.Open, "", false, created, ignore(webhook.PrivateNote)},
-		{"a private message that says it is the customer's", message(func(m *chatwoot.Message) { m.Kind, m.Private = chatwoot.Incoming, true }), chatwoot.Open, "", false, created, ignore(webhook.PrivateNote)},
-		{"resolved, from open", from("user"), chatwoot.Resolved, chatwoot.Open, false, changed, accept(webhook.Resolution)},
-		{"resolved, from a status that nobody knows", from("user"), chatwoot.Resolved, "", false, changed, accept(webhook.Resolution)},
-		{"resolved, and so it was before", from("user"), chatwoot.Resolved, chatwoot.Resolved, false, changed, ignore(webhook.StatusUnchanged)},
-		{"reopened", from("user"), chatwoot.Open, chatwoot.Resolved, false, changed, ignore(webhook.NotResolved)},
-		{"snoozed", from("user"), chatwoot.Snoozed, chatwoot.Open, false, changed, ignore(webhook.NotResolved)},
-		{"assigned", from("user"), chatwoot.Open, "", true, updated, ignore(webhook.Assignment)},
-		{"assigned and resolved in one save", from("user"), chatwoot.Resolved, chatwoot.Open, true, updated, ignore(webhook.Assignment)},
+		{"the customer writes", incoming, chatwoot.Open, false, created, accept(webhook.CustomerMessage)},
+		{"the customer writes to a bot", incoming, chatwoot.Pending, false, created, ignore(webhook.ConversationNotOpen)},
+		{"the customer writes, and it was resolved before this was told", incoming, chatwoot.Resolved, false, created, ignore(webhook.ConversationNotOpen)},
+		{"an agent answers", from("user"), chatwoot.Open, false, created, ignore(webhook.AgentMessage)},
+		{"an agent answers in the channel's own app", message(func(m *chatwoot.Message) { m.Echo = true }), chatwoot.Snoozed, false, created, ignore(webhook.AgentMessage)},
+		{"a bot answers", from("agent_bot"), chatwoot.Open, false, created, ignore(webhook.BotMessage)},
+		{"Captain answers", from("captain_assistant"), chatwoot.Open, false, created, ignore(webhook.BotMessage)},
+		{"an automation's message", message(func(m *chatwoot.Message) { m.Automation = true }), chatwoot.Open, false, created, ignore(webhook.AutomationMessage)},
+		{"a message of nobody's", from(""), chatwoot.Open, false, created, ignore(webhook.AutomationMessage)},
+		{"a campaign in an agent's name", message(func(m *chatwoot.Message) { m.SenderType, m.Campaign = "user", true }), chatwoot.Open, false, created, ignore(webhook.CampaignMessage)},
+		{"a greeting", message(func(m *chatwoot.Message) { m.Kind = chatwoot.Template }), chatwoot.Open, false, created, ignore(webhook.TemplateMessage)},
+		{"an activity line", message(func(m *chatwoot.Message) { m.Kind = chatwoot.Activity }), chatwoot.Open, false, created, ignore(webhook.ActivityMessage)},
+		{"a kind of message of tomorrow", message(func(m *chatwoot.Message) { m.Kind = chatwoot.UnknownKind }), chatwoot.Open, false, created, ignore(webhook.UnknownMessage)},
+		{"a private note", message(func(m *chatwoot.Message) { m.SenderType, m.Private = "user", true }), chatwoot.Open, false, created, ignore(webhook.PrivateNote)},
+		{"a private message that says it is the customer's", message(func(m *chatwoot.Message) { m.Kind, m.Private = chatwoot.Incoming, true }), chatwoot.Open, false, created, ignore(webhook.PrivateNote)},
+		{"resolved", from("user"), chatwoot.Resolved, false, changed, accept(webhook.Resolution)},
+		{"reopened", from("user"), chatwoot.Open, false, changed, ignore(webhook.NotResolved)},
+		{"snoozed", from("user"), chatwoot.Snoozed, false, changed, ignore(webhook.NotResolved)},
+		{"assigned", from("user"), chatwoot.Open, true, updated, ignore(webhook.Assignment)},
+		{"assigned and resolved in one save", from("user"), chatwoot.Resolved, true, updated, ignore(webhook.Assignment)},
 	}
 	for _, s := range situations {
 		for _, kind := range kinds {
@@ -80,7 +77,7 @@ func TestDecide(t *testing.T) {
 				case kind == changed:
 					want = ignore(webhook.NotResolved)
 				}
-				if got := webhook.Decide(e, s.last); got != want {
+				if got := webhook.Decide(e); got != want {
 					t.Errorf("Decide = %+v, want %+v", got, want)
 				}
 			})
@@ -90,7 +87,7 @@ func TestDecide(t *testing.T) {
 
 func TestDecideOnAnEventWithoutContent(t *testing.T) {
 	for _, kind := range kinds {
-		if got := webhook.Decide(chatwoot.Event{Name: kind}, ""); got.Process {
+		if got := webhook.Decide(chatwoot.Event{Name: kind}); got.Process {
 			t.Errorf("%s with nothing in it is processed: %+v", kind, got)
 		}
 	}
@@ -108,7 +105,7 @@ func TestDecideOnTheExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := webhook.Decide(e, ""); got != want {
+		if got := webhook.Decide(e); got != want {
 			t.Errorf("%s: %+v, want %+v", file, got, want)
 		}
 	}

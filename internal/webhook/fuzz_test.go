@@ -80,7 +80,7 @@ func FuzzHandler(f *testing.F) {
 			if !bytes.Equal(d.Body, body) || d.Key == "" || d.ConversationID <= 0 || len(d.ID) > 64 {
 				t.Errorf("stored %+v", d)
 			}
-			if e, err := chatwoot.DecodeEvent(d.Body); err != nil || !webhook.Decide(e, "").Process {
+			if e, err := chatwoot.DecodeEvent(d.Body); err != nil || !webhook.Decide(e).Process {
 				t.Errorf("stored what is not to be processed: %v", err)
 			}
 		}

@@ -105,7 +105,7 @@ func TestMessagesThatNoWebhookToldOfAreFound(t *testing.T) {
 		if err != nil {
 			t.Fatalf("what was made up cannot be read: %v", err)
 		}
-		if dec := webhook.Decide(event, ""); !dec.Process || event.Message.ID != got[i] || event.Conversation.ID != conv || event.AccountID != account {
+		if dec := webhook.Decide(event); !dec.Process || event.Message.ID != got[i] || event.Conversation.ID != conv || event.AccountID != account {
 			t.Errorf("what was made up is %+v, decided %+v", event, dec)
 		}
 	}

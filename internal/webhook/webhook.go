@@ -103,12 +103,6 @@ type Options struct {
 
 	MaxBytes int64 // of a body; 0: 8 MiB
 
-	// LastStatus returns the status that the last processed event left a
-	// conversation in, and the version of its row then; "" if that is not
-	// known. What polls have seen is no substitute: a resolution that a poll saw
-	// first would be taken for one that had been processed. Nil: never known.
-	LastStatus func(ctx context.Context, conversation int64) (chatwoot.Status, time.Time)
-
 	// Hint is called for every verified delivery that may mean a change, be it
 	// processed or not, stored or not. It must return at once. Nil: nobody
 	// wants to know.
@@ -132,7 +126,6 @@ type Handler struct {
 	large   chan struct{} // holds one for each large body in memory
 	first   sync.Once
 	gate    gate
-	alive   alive
 }
 
 // New returns a Handler. Without secrets it warns and answers 503: a listener
@@ -154,9 +147,6 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("webhook: an empty secret would let everybody in")
 	}
 	o.MaxBytes = cmp.Or(o.MaxBytes, defaultMaxBytes)
-	if o.LastStatus == nil {
-		o.LastStatus = func(context.Context, int64) (chatwoot.Status, time.Time) { return "", time.Time{} }
-	}
 	if o.Hint == nil {
 		o.Hint = func() {}
 	}
@@ -193,7 +183,7 @@ func (h *Handler) Server() *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      20 * time.Second, // ReadTimeout, roomTimeout, storeTimeout, and some
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       5 * time.Second,  // an idle connection is one less for Chatwoot
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          zap.NewStdLog(h.log),
 	}
@@ -202,6 +192,7 @@ func (h *Handler) Server() *http.Server {
 // ServeHTTP implements http.Handler. It never answers with a redirect, as
 // http.ServeMux might: Chatwoot before 4.14.0 takes one for an error.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close") // until somebody is verified: there are MaxConnections for everybody
 	rest, below := strings.CutPrefix(r.URL.Path, Path)
 	switch {
 	case below && (rest == "" || rest[0] == '/'):
@@ -274,6 +265,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, token string) 
 	h.first.Do(func() {
 		h.log.Info("the first webhook since the start has arrived", zap.String("event", eventLabel(event.Name)))
 	})
+	w.Header().Del("Connection")
 	h.answer(w, r, event, body, arrived)
 }
 
@@ -284,16 +276,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, event chatwoot.
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
-	var last chatwoot.Status
-	if c := event.Conversation; c != nil && c.Status != chatwoot.Resolved {
-		h.alive.seen(c.ID, c.UpdatedAt)
-	} else if event.Name == chatwoot.ConversationStatusChanged {
-		var at time.Time
-		if last, at = h.o.LastStatus(ctx, c.ID); h.alive.since(c.ID, at) {
-			last = "" // it was reopened in between, of which nothing is processed
-		}
-	}
-	decision := Decide(event, last)
+	decision := Decide(event)
 	result, reason := resultIgnored, decision.Reason
 	var failure error
 	if decision.Process {
@@ -348,6 +331,8 @@ func (h *Handler) delivery(r *http.Request, e chatwoot.Event, why Reason, body [
 		d.Key = messageKey(d.AccountID, d.MessageID)
 	} else {
 		// A state is told once, however often and under whatever delivery id.
+		// Chatwoot does not tell what it was before, and no memory of ours could:
+		// a reopening, of which nothing is processed, may never have been told.
 		d.Key = fmt.Sprintf("%d/%s/%d@%d", d.AccountID, d.Event, d.ConversationID, d.UpdatedAt.UnixMicro())
 	}
 	return d
@@ -356,35 +341,6 @@ func (h *Handler) delivery(r *http.Request, e chatwoot.Event, why Reason, body [
 // messageKey returns the Key of the delivery that tells of a message.
 func messageKey(account, message int64) string {
 	return fmt.Sprintf("%d/%s/%d", account, chatwoot.MessageCreated, message)
-}
-
-// alive remembers when conversations were last told to be anything but
-// resolved. A conversation that is resolved again is told so again; without
-// this, that would pass for a repetition.
-type alive struct {
-	mu sync.Mutex
-	at map[int64]time.Time
-}
-
-// mostAlive bounds the memory. What is forgotten costs no more than that a
-// second resolution is left to the polls.
-const mostAlive = 10_000
-
-func (a *alive) seen(conversation int64, at time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.at == nil || len(a.at) >= mostAlive {
-		a.at = map[int64]time.Time{}
-	}
-	if at.After(a.at[conversation]) {
-		a.at[conversation] = at
-	}
-}
-
-func (a *alive) since(conversation int64, at time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.at[conversation].After(at)
 }
 
 // deliveryID returns the id that a sender gave its attempt, or "" if it is

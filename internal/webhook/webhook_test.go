@@ -527,33 +527,42 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-func TestAResolutionThatIsNoneIsIgnored(t *testing.T) {
-	asked := int64(0)
-	o := withSecret
-	o.LastStatus = func(_ context.Context, id int64) (chatwoot.Status, time.Time) {
-		asked = id
-		return chatwoot.Resolved, noon.Add(-time.Hour)
+// Connections are few, so strangers do not keep theirs.
+func TestOnlyVerifiedSendersKeepTheirConnection(t *testing.T) {
+	var idle time.Duration
+	r := start(t, withSecret, func(s *http.Server) { idle = s.IdleTimeout })
+	if idle <= 0 || idle > 5*time.Second {
+		t.Errorf("an idle connection is kept for %v", idle)
 	}
-	r := start(t, o)
-	want := answer{code: 200, Status: "ignored", Reason: "status_unchanged"}
-	if got := r.deliver(example(t, resolved)); got != want || asked != 1482 {
-		t.Errorf("answer %+v after asking for %d, want %+v after asking for 1482", got, asked, want)
-	}
-}
-
-// A reopening is ignored, and yet the resolution after it is a new one.
-func TestAResolutionAfterAReopeningIsProcessed(t *testing.T) {
-	o := withSecret
-	o.LastStatus = func(context.Context, int64) (chatwoot.Status, time.Time) {
-		return chatwoot.Resolved, time.UnixMicro(1782121290550120 - 2)
-	}
-	r := start(t, o)
-	reopened := strings.NewReplacer(`"status": "resolved"`, `"status": "open"`, "1782121290.55012", "1782121290.550119").Replace(example(t, resolved))
-	if got := r.deliver(reopened); got.Status != "ignored" || got.Reason != "not_resolved" {
-		t.Fatalf("the reopening: %+v", got)
-	}
-	if got := r.deliver(example(t, resolved)); got.Status != "accepted" {
-		t.Errorf("the resolution after it: %+v", got)
+	base := strings.TrimSuffix(r.url, webhook.Path)
+	for _, tt := range []struct {
+		name, method, url string
+		header            http.Header
+		body              string
+		kept              bool
+	}{
+		{"a processed delivery", "POST", r.url, signed(secret, noon, example(t, incoming)), example(t, incoming), true},
+		{"an ignored delivery", "POST", r.url, signed(secret, noon, small), small, true},
+		{"a stranger's", "POST", r.url, signed("another", noon, small), small, false},
+		{"without a signature", "POST", r.url, nil, small, false},
+		{"verified, and no webhook", "POST", r.url, signed(secret, noon, "{}"), "{}", false},
+		{"in a browser", "GET", r.url, nil, "", false},
+		{"health", "GET", base + "/healthz", nil, "", false},
+		{"nothing there", "GET", base, nil, "", false},
+	} {
+		req, err := http.NewRequest(tt.method, tt.url, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = tt.header
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.Close == tt.kept {
+			t.Errorf("%s: the connection is kept: %v", tt.name, !resp.Close)
+		}
 	}
 }
 

@@ -13,7 +13,6 @@ CREATE TABLE deliveries (
     missed       BOOLEAN NOT NULL              -- no webhook came; a poll found it
 );
 
-CREATE INDEX deliveries_conversation ON deliveries (conversation, updated_at);
 CREATE INDEX deliveries_received ON deliveries (received_at);
 
 -- What the daily report of webhooks is made of. Several replicas add up.

@@ -50,7 +50,6 @@ func Run(t *testing.T, empty func(testing.TB) store.Options) {
 		{"inbox names are kept", inboxes},
 		{"single values are kept", values},
 		{"a delivery is kept once, with what belongs to it", deliveriesOnce},
-		{"the newest state of a conversation is told", lastStatus},
 		{"missing and old deliveries are known", missingDeliveries},
 		{"counts of webhooks add up", webhookCounts},
 		{"maintenance is opened and stopped beside a daemon", maintenanceWindows},

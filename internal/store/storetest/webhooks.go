@@ -51,25 +51,6 @@ func deliveriesOnce(t *testing.T, o store.Options) {
 	}
 }
 
-func lastStatus(t *testing.T, o store.Options) {
-	s := Open(t, o)
-	late := delivery("resolved", "")
-	late.Status, late.UpdatedAt = "resolved", Noon.Add(time.Hour)
-	early := delivery("open", "") // told later than what came of it
-	early.ReceivedAt = Noon.Add(2 * time.Hour)
-	other := delivery("other", "")
-	other.Conversation, other.UpdatedAt = 8, Noon.Add(3*time.Hour)
-	if _, err := s.AcceptDeliveries(t.Context(), []store.Delivery{late, early, other}, none); err != nil {
-		t.Fatal(err)
-	}
-	if status, at, err := s.LastStatus(t.Context(), 7); status != "resolved" || !at.Equal(late.UpdatedAt) || err != nil {
-		t.Errorf("the last status is %q at %v, %v", status, at, err)
-	}
-	if status, at, err := s.LastStatus(t.Context(), 9); status != "" || !at.IsZero() || err != nil {
-		t.Errorf("of an unknown conversation it is %q at %v, %v", status, at, err)
-	}
-}
-
 func missingDeliveries(t *testing.T, o store.Options) {
 	s := Open(t, o)
 	old := delivery("old", "")
@@ -88,7 +69,7 @@ func missingDeliveries(t *testing.T, o store.Options) {
 	if got := missing(); !slices.Equal(got, []string{"x", "y"}) {
 		t.Errorf("missing are %q", got)
 	}
-	if err := s.PruneDeliveries(t.Context(), Noon); err != nil {
+	if err := s.PruneWebhooks(t.Context(), Noon); err != nil {
 		t.Fatal(err)
 	}
 	if got := missing(); !slices.Equal(got, []string{"x", "old", "y"}) {
@@ -116,9 +97,24 @@ func webhookCounts(t *testing.T, o store.Options) {
 			t.Fatal(err)
 		}
 	}
-	got, err := s.WebhookCounts(t.Context(), "2026-03-02")
-	want := map[store.WebhookCount]int64{count("2026-03-02", "too_large"): 5, count("2026-03-02", "method"): 1}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("counted are %v, %v", got, err)
+	counted := func(day string, want map[store.WebhookCount]int64) {
+		t.Helper()
+		if got, err := s.WebhookCounts(t.Context(), day); err != nil || !maps.Equal(got, want) {
+			t.Errorf("counted are %v, %v, want %v", got, err, want)
+		}
 	}
+	first := map[store.WebhookCount]int64{count("2026-03-02", "too_large"): 5, count("2026-03-02", "method"): 1}
+	second := map[store.WebhookCount]int64{count("2026-03-03", "method"): 7}
+	prune := func(before time.Time) {
+		t.Helper()
+		if err := s.PruneWebhooks(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted("2026-03-02", first)
+	prune(time.Date(2026, 3, 2, 23, 0, 0, 0, time.UTC))
+	counted("2026-03-02", first)
+	prune(time.Date(2026, 3, 3, 1, 0, 0, 0, time.UTC))
+	counted("2026-03-02", map[store.WebhookCount]int64{})
+	counted("2026-03-03", second)
 }
