@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -505,17 +506,16 @@ func (s *Store) forget(ctx context.Context, words string, with With, args []any,
 // the database are waited for; without waiting, the next time does it.
 func (s *Store) scrub(ctx context.Context, wait time.Duration) error {
 	return s.do(ctx, opApprovalWrite, "clear the log of what was deleted", func() error {
-		for until := time.Now().Add(wait); ; {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		for {
 			done, err := s.engine.scrub(ctx, s.writer)
-			switch {
-			case err != nil || done || wait == 0:
+			if err != nil || done || wait == 0 {
 				return err
-			case time.Now().After(until):
-				return errors.New("another program reads the database, such as a backup: do the same again when it has ended")
 			}
 			select {
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-waiting.Done():
+				return cmp.Or(ctx.Err(), errors.New("another program reads the database, such as a backup: do the same again when it has ended"))
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
