@@ -98,10 +98,15 @@ func (c incidentNote) Run(p *process) error {
 	if len(notes) == 0 {
 		return errors.New("incident note: there is nothing to add; use --action, --status, --next or --impact")
 	}
-	id, err := app.AddNotes(p.ctx, loaded.Config, c.ID, notes)
+	i, err := app.AddNotes(p.ctx, loaded.Config, c.ID, notes)
 	if err != nil {
 		return fmt.Errorf("incident note: %w", err)
 	}
-	fmt.Fprintf(p.stdout, "Added to incident %d.\n", id)
+	now := time.Now()
+	state := fmt.Sprintf("ongoing for %v", i.Duration(now).Truncate(time.Second))
+	if !i.Open() {
+		state = fmt.Sprintf("over for %v", max(now.Sub(i.Ended), 0).Truncate(time.Second))
+	}
+	fmt.Fprintf(p.stdout, "Added to incident %d, %s.\n", i.ID, state)
 	return nil
 }

@@ -75,9 +75,9 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	}
 
 	await("/metrics", `chatwoot_sla_probe_success{probe="rails_health"} 1`)
-	sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
+	heal := sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
 	await("/metrics", `chatwoot_sla_incident_active{level="2"} 1`)
-	run("Added to incident 1.", "incident", "note", "--action", "restarted Puma, then Sidekiq", "--next", "roll back")
+	run("Added to incident 1, ongoing for ", "incident", "note", "--action", "restarted Puma, then Sidekiq", "--next", "roll back")
 	run("**Subject**: Chatwoot Health Check Failure - Level 2\n\n**Status**: ONGOING\n", "incident", "--output", "markdown")
 	run("3. restarted Puma, then Sidekiq\n", "incident", "1")
 	run("platform health, authenticated API", "incident", "list")
@@ -86,4 +86,8 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	run("✗ Full health check: exit code 4", "checklist")
 	run("✓ SLA monitoring active", "checklist")
 	run("✓ Database: SQLite", "doctor")
+
+	heal()
+	await("/metrics", `chatwoot_sla_incident_active{level="2"} 0`)
+	run("Added to incident 1, over for ", "incident", "note", "--action", "restarted nginx")
 }

@@ -136,21 +136,25 @@ func ListMaintenance(ctx context.Context, cfg config.Config, now time.Time) ([]P
 }
 
 // AddNotes adds to an incident what somebody knows of it; an id of 0 is the
-// newest. It returns the incident's id.
-func AddNotes(ctx context.Context, cfg config.Config, id int64, notes []incident.Entry) (found int64, err error) {
+// newest. It returns the incident with them.
+func AddNotes(ctx context.Context, cfg config.Config, id int64, notes []incident.Entry) (i incident.Incident, err error) {
 	for _, n := range notes {
 		if err := incident.CheckNote(n); err != nil {
-			return 0, err
+			return i, err
 		}
 	}
 	err = byHand(ctx, cfg, func(db *store.Store) error {
-		found, err = db.AddNote(ctx, id, notes)
-		if err == nil && found == 0 {
-			err = noIncident(id)
+		found, err := db.AddNote(ctx, id, notes)
+		switch {
+		case err != nil:
+			return err
+		case found == 0:
+			return noIncident(id)
 		}
+		i, err = db.Incident(ctx, found)
 		return err
 	})
-	return found, err
+	return i, err
 }
 
 // Incident returns the incident with an id, or for 0 the newest.

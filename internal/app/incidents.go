@@ -164,21 +164,28 @@ func (n *incidents) save(ctx context.Context) {
 	}
 }
 
-// reload takes over what others have changed.
+// reload takes over what others have changed: begun, ended, or added what they
+// know.
 func (n *incidents) reload(ctx context.Context) {
 	db, err := n.db()
 	if err != nil || n.dirty {
 		return
 	}
-	open, err := db.OpenIncident(ctx)
-	if err != nil || !open.Open() && !n.Current().Open() {
+	next, err := db.OpenIncident(ctx)
+	was := n.Current()
+	if err == nil && was.Open() && was.ID != 0 && was.ID != next.ID {
+		if ended, failed := db.Incident(ctx, was.ID); failed == nil {
+			n.set(ended)
+			n.file()
+		}
+	}
+	if err != nil || !next.Open() && !n.Current().Open() {
 		return
 	}
-	n.kept = len(open.Timeline)
-	was := n.Current()
-	n.set(open)
-	if was.Open() && len(was.Timeline) != len(open.Timeline) {
-		n.file() // somebody has added what they know
+	n.kept = len(next.Timeline)
+	n.set(next)
+	if was.ID != next.ID || len(was.Timeline) != len(next.Timeline) {
+		n.file()
 	}
 }
 

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,7 +15,6 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/checkup"
 	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
-	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // quick starts a daemon for which minutes pass in seconds.
@@ -161,9 +159,9 @@ func TestIncident(t *testing.T) {
 
 	d = d.Again()
 	d.Await("/metrics", `chatwoot_sla_incident_active\{level="2"\} 1`) // five minutes, part of them in the first process
-	id, err := app.AddNotes(t.Context(), d.Config, 0, []incident.Entry{{At: d.Now(), Kind: incident.Action, Text: "restarted nginx"}})
-	if err != nil || id != 1 {
-		t.Fatalf("the note went to %d (%v)", id, err)
+	noted, err := app.AddNotes(t.Context(), d.Config, 0, []incident.Entry{{At: d.Now(), Kind: incident.Action, Text: "restarted nginx"}})
+	if err != nil || noted.ID != 1 || !noted.Open() {
+		t.Fatalf("the note went to %+v (%v)", noted, err)
 	}
 	d.Await("/api/v1/incidents", `(?s)"id": 1,\s+"status": "ongoing",\s+"level": 2,.*"exit_code": 3,.*"restarted nginx"`)
 	heal()
@@ -182,28 +180,6 @@ func TestIncident(t *testing.T) {
 	}
 	if regexp.MustCompile(`4111|` + apptest.Token).MatchString(file) {
 		t.Errorf("the evidence tells what it must not:\n%s", file)
-	}
-}
-
-// More jobs wait than may, for longer than a minute, and it is over when they
-// have been worked.
-func TestIncidentOfWebhooks(t *testing.T) {
-	c := newConsumer(t)
-	c.answer(http.StatusServiceUnavailable)
-	d := quick(t, append(c.settings(), "CHATWOOT_WEBHOOK_SECRET="+hookSecret, "MAINTENANCE_RRULE=off")...)
-	c.now = d.Now
-	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
-	d.Await("/api/v1/status", `"synced_at"`)
-	for range incident.MostWaiting + 1 {
-		d.Sim.CustomerOpens(d.Now(), d.Sim.Inboxes()[0], "Hello?")
-	}
-	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 1`)
-	d.Await("/api/v1/incidents", `(?s)"level": 3,.*"webhook processing: \d+ jobs wait to be tried again, more than 50, since `)
-	c.answer(0)
-	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 0`)
-	list, err := app.Incidents(t.Context(), d.Config, 10)
-	if err != nil || len(list) != 1 || list[0].Open() {
-		t.Errorf("incidents %+v (%v), want one that is over", list, err)
 	}
 }
 

@@ -92,10 +92,10 @@ func (f *facts) judgedBy() []string {
 	}
 	var lacking []string
 	if n := f.Pending.Running; n > 0 {
-		lacking = append(lacking, count(n, "conversation")+" still within the deadline")
+		lacking = append(lacking, conversations(n)+" still within the deadline")
 	}
 	if n := f.Pending.Undecided; n > 0 {
-		lacking = append(lacking, count(n, "conversation")+" whose deadline has passed and whose outcome is not known yet")
+		lacking = append(lacking, conversations(n)+" whose deadline has passed and whose outcome is not known yet")
 	}
 	if len(lacking) > 0 {
 		lines = append(lines, "Not in this report: "+strings.Join(lacking, ", and ")+".")

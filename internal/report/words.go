@@ -97,12 +97,12 @@ func signed[N int | time.Duration](n N, write func(N) string) string {
 	return "0"
 }
 
-// count writes "1 conversation", "2 conversations".
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
+// conversations writes "1 conversation", "2 conversations".
+func conversations(n int) string {
+	if n == 1 {
+		return "1 conversation"
 	}
-	return strconv.Itoa(n) + " " + noun
+	return strconv.Itoa(n) + " conversations"
 }
 
 // clean makes a name from Chatwoot safe to put into a line of text: without
@@ -178,11 +178,11 @@ func (f *facts) Headline() string {
 
 func (f *facts) judgement() string {
 	g := &f.now.total
-	result := fmt.Sprintf("%d of %s (%s)", g.Breached, count(g.decided(), "conversation"), f.rate(g))
+	result := fmt.Sprintf("%d of %s (%s)", g.Breached, conversations(g.decided()), f.rate(g))
 	switch f.Verdict() {
 	case NothingDecided:
 		if g.Excluded > 0 {
-			return fmt.Sprintf("Nothing to judge: no first response was decided, and %s ended in time without an answer.", count(g.Excluded, "conversation"))
+			return fmt.Sprintf("Nothing to judge: no first response was decided, and %s ended in time without an answer.", conversations(g.Excluded))
 		}
 		return "Nothing to judge: no first response was decided in this period."
 	case TooFew:
