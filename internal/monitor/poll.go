@@ -112,6 +112,9 @@ func ignored(p chatwoot.Page, window time.Duration) bool {
 // uncertain of ours came or went after it counted.
 func (m *Monitor) compare(count, uncertain int) {
 	m.difference = len(m.open) - count
+	if m.difference == 0 {
+		m.unrepaired, m.accepted = 0, 0
+	}
 	if max(m.difference, -m.difference) <= uncertain {
 		m.difference = 0
 	}

@@ -38,7 +38,8 @@ type state struct {
 	catchUpFrom time.Time // at the start, by Chatwoot's clock; zero: there is no ledger
 
 	difference int // open conversations that we have beyond Chatwoot's count
-	accepted   int // the difference that the last sweep could not repair
+	unrepaired int // the difference after the last sweep
+	accepted   int // the difference that sweeps cannot repair
 	mismatches int // polls in a row with another difference
 
 	wanted map[int64]want // conversations to look up

@@ -126,7 +126,12 @@ func (m *Monitor) endSweep(ctx context.Context) (again sweepPlan, ok bool) {
 	m.synced = true
 	m.sweptAt = m.now()
 	m.resweep, m.gapFrom, m.closed = "", time.Time{}, nil
-	m.accepted, m.mismatches = m.difference, 0
+	// A difference may have come up while we read; one that a second sweep
+	// leaves as it is will stay.
+	if m.accepted = 0; m.difference == m.unrepaired {
+		m.accepted = m.difference
+	}
+	m.unrepaired, m.mismatches = m.difference, 0
 	m.forgetHandoffs()
 	if !m.deltas {
 		m.since = m.sweepStarted

@@ -294,7 +294,7 @@ func (q *Queue) Reassign(ctx context.Context, db *sql.DB, from, to Args, age tim
 		now, then = "now()", fmt.Sprintf("now() - interval '%d seconds'", int(age.Seconds()))
 	}
 	waits := ""
-	if !s.open() {
+	if !s.waits(time.Now()) {
 		waits = " AND scheduled_at > " + now
 	}
 	res, err := db.ExecContext(ctx, q.engine.sql(`UPDATE river_job
