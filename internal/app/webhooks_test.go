@@ -216,21 +216,12 @@ func TestTheQueueOverHTTP(t *testing.T) {
 	d := listening(t, append(c.settings(), "API_TOKENS=morgan:"+token)...)
 	ask := func(method, path, body string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequest(method, d.URL+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
+		var in any
+		if body != "" {
+			in = json.RawMessage(body)
 		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
+		code, text := apptest.Ask(t, method, d.URL+path, token, in)
+		return code, string(text)
 	}
 	var list struct {
 		Counts []struct {
@@ -359,19 +350,9 @@ func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
 	d = d.Again()
 	d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="done",stage="settle"\} 1`)
 	eventually(t, "it is logged", func() bool { return strings.Contains(d.Log.String(), `jobs wait for a stage that is off`) })
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.URL+"/api/v1/queue/purge", strings.NewReader(`{"stage":"forward","waiting":true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(text), `"purged": 2`) {
-		t.Errorf("purged: %d %s, %v", resp.StatusCode, text, err)
+	code, text := apptest.Ask(t, http.MethodPost, d.URL+"/api/v1/queue/purge", token, map[string]any{"stage": "forward", "waiting": true})
+	if code != http.StatusOK || !strings.Contains(string(text), `"purged": 2`) {
+		t.Errorf("purged: %d %s", code, text)
 	}
 }
 
