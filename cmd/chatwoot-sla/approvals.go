@@ -8,7 +8,6 @@ import (
 
 	"github.com/hotdash/chatwoot-sla/internal/app"
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
-	"github.com/hotdash/chatwoot-sla/internal/store"
 )
 
 type approvalsCommand struct {
@@ -26,13 +25,13 @@ type approvalsListCommand struct {
 // Run lists items of the approval queue. It reads the database, also while the
 // daemon runs.
 func (c approvalsListCommand) Run(p *process) error {
-	f := store.ApprovalFilter{Conversation: c.Conversation, Limit: c.Limit}
+	f := pipeline.ItemFilter{Conversation: c.Conversation, Limit: c.Limit}
 	if c.State != "all" {
 		state, err := pipeline.ParseState(c.State)
 		if err != nil {
 			return fmt.Errorf("approvals: %w, or all", err)
 		}
-		f.State = state
+		f.States = []pipeline.State{state}
 	}
 	if c.Limit < 1 || c.Conversation < 0 {
 		return fmt.Errorf("approvals: --limit and --conversation are positive numbers")

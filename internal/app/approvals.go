@@ -10,21 +10,11 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
 	"github.com/hotdash/chatwoot-sla/internal/store"
-	"github.com/hotdash/chatwoot-sla/internal/web"
 )
-
-// page returns a part of a list for the pages.
-func (d *drafts) page(ctx context.Context, p web.ApprovalPage) ([]pipeline.Item, error) {
-	db, err := d.books.store()
-	if err != nil {
-		return nil, err
-	}
-	return db.ApprovalPage(ctx, store.ApprovalPage(p))
-}
 
 // Approvals returns items of the approval queue from the database, also while a
 // daemon has it.
-func Approvals(ctx context.Context, cfg config.Config, f store.ApprovalFilter) (items []pipeline.Item, err error) {
+func Approvals(ctx context.Context, cfg config.Config, f pipeline.ItemFilter) (items []pipeline.Item, err error) {
 	err = withDatabase(ctx, cfg, func(db *store.Reader) error {
 		items, err = db.Approvals(ctx, f)
 		return err

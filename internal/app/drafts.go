@@ -397,16 +397,16 @@ func (d *drafts) forWeb() *web.Approvals {
 	if d == nil {
 		return nil
 	}
-	return &web.Approvals{List: d.list, Page: d.page, Show: d.show, Changed: d.changedSince, Decide: d.decide, Depth: d.pending, Told: d.nextChange}
+	return &web.Approvals{List: d.list, Show: d.show, Changed: d.changedSince, Decide: d.decide, Depth: d.pending, Told: d.nextChange}
 }
 
 // list returns items for the pages.
-func (d *drafts) list(ctx context.Context, state pipeline.State, conversation int64, most int) ([]pipeline.Item, error) {
+func (d *drafts) list(ctx context.Context, f pipeline.ItemFilter) ([]pipeline.Item, error) {
 	db, err := d.books.store()
 	if err != nil {
 		return nil, err
 	}
-	return db.Approvals(ctx, store.ApprovalFilter{State: state, Conversation: conversation, Limit: most})
+	return db.Approvals(ctx, f)
 }
 
 // show returns the item of a message.

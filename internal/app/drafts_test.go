@@ -287,7 +287,7 @@ func TestErasure(t *testing.T) {
 	if n, err := app.PurgeApprovals(t.Context(), d.Config, purged); err != nil || n < 2 || copies() != 0 {
 		t.Errorf("deleted %d rows, %v; %d copies are left", n, err, copies())
 	}
-	if items, err := app.Approvals(t.Context(), d.Config, store.ApprovalFilter{}); err != nil || len(items) != 1 || items[0].Conversation != kept {
+	if items, err := app.Approvals(t.Context(), d.Config, pipeline.ItemFilter{}); err != nil || len(items) != 1 || items[0].Conversation != kept {
 		t.Errorf("the items are %+v, %v", items, err)
 	}
 	err := app.ReadQueue(t.Context(), d.Config, func(o *queue.Office) error {

@@ -16,7 +16,6 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/config"
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
-	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
@@ -150,7 +149,7 @@ func (b *bench) listing(ctx context.Context) (_ row, err error) {
 	took := make([]time.Duration, listings)
 	for i := range took {
 		began := b.now()
-		items, err := s.Approvals(ctx, store.ApprovalFilter{State: pipeline.Pending, Limit: itemsListed})
+		items, err := s.Approvals(ctx, pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: itemsListed})
 		took[i] = b.now().Sub(began)
 		if err == nil && len(items) != itemsListed {
 			err = fmt.Errorf("%d items are listed, not %d", len(items), itemsListed)

@@ -52,6 +52,17 @@ func ParseState(name string) (State, error) {
 	return "", fmt.Errorf("state %q is unknown; use one of %s", name, strings.Join(names, ", "))
 }
 
+// ItemFilter selects items; its zero value selects all, those first whose answer
+// is owed first.
+type ItemFilter struct {
+	States       []State   // empty: any
+	Conversation int64     // 0: any
+	Since        time.Time // of their last change; zero: ever
+	LastChanged  bool      // those come first that changed last
+	Limit        int       // 0: no limit
+	Skip         int       // so many are left out before; only with a Limit
+}
+
 // Action is what is suggested to do with a draft.
 type Action string
 

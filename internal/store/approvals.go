@@ -187,36 +187,44 @@ func scanItems(rows *sql.Rows) (items []pipeline.Item, err error) {
 	return items, rows.Err()
 }
 
-// ApprovalFilter selects items; its zero value selects all.
-type ApprovalFilter struct {
-	State        pipeline.State // empty: any
-	Conversation int64          // 0: any
-	Limit        int            // 0: no limit
-}
-
-// Approvals returns items, those first whose answer is owed first.
-func (r *Reader) Approvals(ctx context.Context, f ApprovalFilter) (items []pipeline.Item, err error) {
+// Approvals returns the items that a filter selects.
+func (r *Reader) Approvals(ctx context.Context, f pipeline.ItemFilter) (items []pipeline.Item, err error) {
 	err = r.do(ctx, opApprovalRead, "read the approval queue", func() error {
-		query, args := `SELECT `+itemColumns+` FROM main.approval_queue`, []any{}
-		var where []string
-		// The state stands in the text, so that SQLite sees that the index of
-		// pending items will do. It is one of ours.
-		if f.State != "" {
-			if _, err := pipeline.ParseState(string(f.State)); err != nil {
+		var (
+			where []string
+			args  []any
+		)
+		// States stand in the text, so that SQLite sees which index will do. They
+		// are ours.
+		var states []string
+		for _, s := range f.States {
+			if _, err := pipeline.ParseState(string(s)); err != nil {
 				return err
 			}
-			where = append(where, `state = '`+string(f.State)+`'`)
+			states = append(states, `state = '`+string(s)+`'`)
+		}
+		if len(states) > 0 {
+			where = append(where, `(`+strings.Join(states, ` OR `)+`)`)
 		}
 		if f.Conversation != 0 {
-			where = append(where, `conversation = $1`)
 			args = append(args, f.Conversation)
+			where = append(where, fmt.Sprintf(`conversation = $%d`, len(args)))
 		}
+		if !f.Since.IsZero() {
+			args = append(args, f.Since.UnixMicro())
+			where = append(where, fmt.Sprintf(`changed_at >= $%d`, len(args)))
+		}
+		query := `SELECT ` + itemColumns + ` FROM main.approval_queue`
 		if len(where) > 0 {
 			query += ` WHERE ` + strings.Join(where, ` AND `)
 		}
-		query += ` ORDER BY deadline_at, message`
+		if f.LastChanged {
+			query += ` ORDER BY changed_at DESC, message DESC`
+		} else {
+			query += ` ORDER BY deadline_at, message`
+		}
 		if f.Limit > 0 {
-			query += ` LIMIT ` + strconv.Itoa(f.Limit)
+			query += fmt.Sprintf(` LIMIT %d OFFSET %d`, f.Limit, f.Skip)
 		}
 		rows, err := r.db.QueryContext(ctx, r.sql(query), args...)
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/hotdash/chatwoot-sla/internal/pipeline"
-	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/store/storetest"
 )
 
@@ -60,7 +59,7 @@ func BenchmarkApprovalsListed(b *testing.B) {
 				}
 			}
 			for b.Loop() {
-				items, err := s.Approvals(b.Context(), store.ApprovalFilter{State: pipeline.Pending, Limit: 200})
+				items, err := s.Approvals(b.Context(), pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: 200})
 				if err != nil || len(items) != 200 {
 					b.Fatal(len(items), err)
 				}

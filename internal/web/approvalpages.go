@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,10 +195,12 @@ func (s *server) approvalSection(ctx context.Context, st State, by string) *appr
 	if by == "" {
 		return sec
 	}
-	waiting, err := s.Approvals.Page(ctx, ApprovalPage{States: []pipeline.State{pipeline.Pending}, Limit: mostOnBoard})
+	waiting, err := s.Approvals.List(ctx, pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: mostOnBoard})
 	if err == nil {
 		var lost []pipeline.Item
-		lost, err = s.Approvals.Page(ctx, ApprovalPage{States: unsettled, Since: st.Now.Add(-unsettledFor), Limit: mostOnBoard + 1})
+		lost, err = s.Approvals.List(ctx, pipeline.ItemFilter{
+			States: unsettled, Since: st.Now.Add(-unsettledFor), LastChanged: true, Limit: mostOnBoard + 1,
+		})
 		sec.MoreUnsettled = len(lost) > mostOnBoard
 		for _, it := range lost[:min(mostOnBoard, len(lost))] {
 			sec.Unsettled = append(sec.Unsettled, s.approvalRow(it, st))
@@ -278,7 +281,10 @@ func (s *server) approvalsPage(w http.ResponseWriter, r *http.Request, _ string)
 		}
 		d.Page = n
 	}
-	items, err := s.Approvals.Page(r.Context(), ApprovalPage{States: asked.states, Skip: (d.Page - 1) * mostOnPage, Limit: mostOnPage + 1})
+	items, err := s.Approvals.List(r.Context(), pipeline.ItemFilter{
+		States: asked.states, LastChanged: !slices.Equal(asked.states, []pipeline.State{pipeline.Pending}), // what waits: due first
+		Limit: mostOnPage + 1, Skip: (d.Page - 1) * mostOnPage,
+	})
 	if err != nil {
 		s.unread(w, r, err)
 		return

@@ -15,8 +15,7 @@ import (
 
 // Approvals is the approval queue.
 type Approvals struct {
-	List func(ctx context.Context, state pipeline.State, conversation int64, most int) ([]pipeline.Item, error)
-	Page func(ctx context.Context, p ApprovalPage) ([]pipeline.Item, error)
+	List func(ctx context.Context, f pipeline.ItemFilter) ([]pipeline.Item, error)
 	Show func(ctx context.Context, message int64) (pipeline.Item, bool, error)
 
 	// Changed returns what has changed since an instant, without texts.
@@ -30,14 +29,6 @@ type Approvals struct {
 
 	// Told returns a channel that is closed when the queue changes here.
 	Told func() <-chan struct{}
-}
-
-// ApprovalPage selects a part of a list of items: those that wait for a decision
-// in the order in which answers are owed, any others with the last change first.
-type ApprovalPage struct {
-	States      []pipeline.State // empty: any
-	Since       time.Time        // of their last change; zero: ever
-	Skip, Limit int
 }
 
 // mostPending bounds a list for which no limit was asked.
@@ -119,31 +110,31 @@ func (s *server) approvalDoc(it pipeline.Item, now time.Time) approvalDoc {
 // approvals lists items: those that wait, unless a state is asked for.
 func (s *server) approvals(w http.ResponseWriter, r *http.Request, _ string) {
 	q := r.URL.Query()
-	state, limit, conversation := pipeline.Pending, mostPending, int64(0)
+	f := pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: mostPending}
 	var err error
 	switch text := q.Get("state"); text {
 	case "":
 	case "all":
-		state = ""
+		f.States = nil
 	default:
-		if state, err = pipeline.ParseState(text); err != nil {
+		if f.States[0], err = pipeline.ParseState(text); err != nil {
 			WriteProblem(w, http.StatusBadRequest, err.Error()+", or all")
 			return
 		}
 	}
 	if text := q.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
+		if f.Limit, err = strconv.Atoi(text); err != nil || f.Limit < 1 {
 			WriteProblem(w, http.StatusBadRequest, "limit "+strconv.Quote(text)+" is not a positive number")
 			return
 		}
 	}
 	if text := q.Get("conversation"); text != "" {
-		if conversation, err = strconv.ParseInt(text, 10, 64); err != nil || conversation < 1 {
+		if f.Conversation, err = strconv.ParseInt(text, 10, 64); err != nil || f.Conversation < 1 {
 			WriteProblem(w, http.StatusBadRequest, "conversation "+strconv.Quote(text)+" is not the number of one")
 			return
 		}
 	}
-	items, err := s.Approvals.List(r.Context(), state, conversation, limit)
+	items, err := s.Approvals.List(r.Context(), f)
 	if err != nil {
 		s.unread(w, r, err)
 		return

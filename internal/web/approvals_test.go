@@ -44,10 +44,7 @@ func withQueue(t *testing.T, items ...*pipeline.Item) *httptest.Server {
 		State: fresh, ConversationURL: func(int64) string { return "https://chat.example.com/app/7" }, Metrics: http.NotFoundHandler(),
 		Report: emptyReport, ReportZone: time.UTC, Incidents: noIncidents, Tokens: both, ShowNames: true, Now: func() time.Time { return t0 },
 		Approvals: &web.Approvals{
-			List: func(context.Context, pipeline.State, int64, int) ([]pipeline.Item, error) {
-				return []pipeline.Item{*it}, away
-			},
-			Page: func(_ context.Context, p web.ApprovalPage) (page []pipeline.Item, err error) {
+			List: func(_ context.Context, p pipeline.ItemFilter) (page []pipeline.Item, err error) {
 				for _, it := range items {
 					if (len(p.States) == 0 || slices.Contains(p.States, it.State)) && !it.ChangedAt.Before(p.Since) {
 						page = append(page, *it)

@@ -31,18 +31,18 @@ func pagesOfApprovals(t *testing.T, o store.Options) {
 	}
 	tests := []struct {
 		name string
-		page store.ApprovalPage
+		page pipeline.ItemFilter
 		want []int64
 	}{
-		{"what waits, due first", store.ApprovalPage{States: []pipeline.State{pipeline.Pending}, Limit: 9}, []int64{16, 15, 14}},
-		{"its second page", store.ApprovalPage{States: []pipeline.State{pipeline.Pending}, Skip: 2, Limit: 2}, []int64{14}},
-		{"past its end", store.ApprovalPage{States: []pipeline.State{pipeline.Pending}, Skip: 3, Limit: 2}, nil},
-		{"of two states, changed last first", store.ApprovalPage{States: []pipeline.State{pipeline.Failed, pipeline.Unknown}, Limit: 9}, []int64{12, 11}},
-		{"of late", store.ApprovalPage{States: []pipeline.State{pipeline.Failed, pipeline.Unknown}, Since: Noon.Add(12 * time.Minute), Limit: 9}, []int64{12}},
-		{"of every state", store.ApprovalPage{Limit: 4}, []int64{13, 12, 11, 16}},
+		{"what waits, due first", pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: 9}, []int64{16, 15, 14}},
+		{"its second page", pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Skip: 2, Limit: 2}, []int64{14}},
+		{"past its end", pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Skip: 3, Limit: 2}, nil},
+		{"of two states, changed last first", pipeline.ItemFilter{States: []pipeline.State{pipeline.Failed, pipeline.Unknown}, LastChanged: true, Limit: 9}, []int64{12, 11}},
+		{"of late", pipeline.ItemFilter{States: []pipeline.State{pipeline.Failed, pipeline.Unknown}, LastChanged: true, Since: Noon.Add(12 * time.Minute), Limit: 9}, []int64{12}},
+		{"of every state", pipeline.ItemFilter{LastChanged: true, Limit: 4}, []int64{13, 12, 11, 16}},
 	}
 	for _, tt := range tests {
-		items, err := s.ApprovalPage(t.Context(), tt.page)
+		items, err := s.Approvals(t.Context(), tt.page)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func pagesOfApprovals(t *testing.T, o store.Options) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
-	if _, err := s.ApprovalPage(t.Context(), store.ApprovalPage{States: []pipeline.State{"open' OR '1"}, Limit: 1}); err == nil {
+	if _, err := s.Approvals(t.Context(), pipeline.ItemFilter{States: []pipeline.State{"open' OR '1"}, Limit: 1}); err == nil {
 		t.Error("a state that there is not is looked for")
 	}
 }

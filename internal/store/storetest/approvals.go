@@ -119,13 +119,13 @@ func itemsComeByDeadline(t *testing.T, o store.Options) {
 	other.UrgentAt = time.Time{}
 	put(t, s, late, soon, other)
 	for name, tt := range map[string]struct {
-		filter store.ApprovalFilter
+		filter pipeline.ItemFilter
 		want   string
 	}{
-		"all":             {store.ApprovalFilter{}, "[12 11 13]"},
-		"two":             {store.ApprovalFilter{State: pipeline.Pending, Limit: 2}, "[12 11]"},
-		"a conversation":  {store.ApprovalFilter{State: pipeline.Pending, Conversation: 3}, "[13]"},
-		"those that sent": {store.ApprovalFilter{State: pipeline.Sent}, "[]"},
+		"all":             {pipeline.ItemFilter{}, "[12 11 13]"},
+		"two":             {pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Limit: 2}, "[12 11]"},
+		"a conversation":  {pipeline.ItemFilter{States: []pipeline.State{pipeline.Pending}, Conversation: 3}, "[13]"},
+		"those that sent": {pipeline.ItemFilter{States: []pipeline.State{pipeline.Sent}}, "[]"},
 	} {
 		items, err := s.Approvals(t.Context(), tt.filter)
 		ids := []int64{}
