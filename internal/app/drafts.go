@@ -475,8 +475,8 @@ func (d *drafts) rowRead(conversation int64, open bool, version time.Time) {
 
 // tidy keeps the queue true until ctx ends: it counts it, expires what nobody
 // decided, queues without a draft what waits for one too long, and cancels what
-// a person has answered. A webhook of an agent's
-// answer is not processed; the row that it changes is read by the next poll.
+// a person has answered. A webhook of an agent's answer is not processed; the
+// row that it changes is read by the next poll.
 func (d *drafts) tidy(ctx context.Context) error {
 	var expired, pruned time.Time
 	failing := false

@@ -26,8 +26,9 @@ const (
 	// process after its start, to find to work before the checklist is run.
 	recovery = 30 * time.Second
 
-	// firstReadingWithin is what a first reading of all conversations has that has failed.
-	// One that goes well may take as long as it takes.
+	// firstReadingWithin is how long the checklist waits for a first reading of
+	// all conversations that fails. One that goes well may take as long as it
+	// takes.
 	firstReadingWithin = 10 * time.Minute
 
 	// checklistWithin is how long after a window that nobody saw end its

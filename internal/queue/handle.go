@@ -53,8 +53,8 @@ func (h *Handlers) bind(q *Queue) { h.queue = q }
 
 // Handle has jobs of the kind of T worked in a stage. The error of work says
 // what becomes of the job: Down, RetryAfter, Later and Dead are special, any
-// other is a failure of its own. Errors are kept and shown to operators, so they must
-// not quote what customers write.
+// other is a failure of its own. Errors are kept and shown to operators, so they
+// must not quote what customers write.
 func Handle[T Args](h *Handlers, stage string, work func(context.Context, Job[T]) error) {
 	var none T
 	h.stageOf[none.Kind()] = stage
