@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +63,16 @@ func (w *watched) Write(ctx context.Context, b ledger.Batch) ([]ledger.Key, erro
 	w.rows += len(b.Put) + len(b.Fill) + len(b.Remove)
 	w.mu.Unlock()
 	return w.Store.Write(ctx, b)
+}
+
+func (w *watched) Tallies(ctx context.Context, since []time.Time) ([]map[int64]ledger.Tally, error) {
+	w.mu.Lock()
+	fail := w.fail
+	w.mu.Unlock()
+	if fail != nil {
+		return nil, fail
+	}
+	return w.Store.Tallies(ctx, since)
 }
 
 func (w *watched) failWith(err error) {
@@ -906,6 +917,31 @@ func TestRunTriesAgainAndSaysOnceThatTheStoreFails(t *testing.T) {
 	good := r.logs.FilterMessage("the ledger is written again").Len()
 	if warned != 1 || good != 1 {
 		t.Errorf("%d warnings, %d all-clears", warned, good)
+	}
+}
+
+func TestRunSaysThatOutcomesAreNotWrittenAlsoAfterCountingHasFailed(t *testing.T) {
+	r := newRig(t, sqlite(t))
+	r.store.failWith(errors.New("no store"))
+	n := run(t, r)
+	n.until(t, 10*time.Second)
+	n.Observe([]ledger.Observation{answered(1, minute(1))})
+	for range 2 {
+		n.until(t, 10*time.Second)
+		n.pass(10 * time.Second)
+	}
+	n.until(t, 10*time.Second)
+	n.stop()
+	var warned []string
+	for _, e := range r.logs.FilterLevelExact(zapcore.WarnLevel).FilterMessageSnippet("levels and pages go on").All() {
+		warned = append(warned, e.Message)
+	}
+	want := []string{
+		"computing the breach ratio failed; levels and pages go on without it",
+		"writing the ledger failed; levels and pages go on without it",
+	}
+	if !slices.Equal(warned, want) {
+		t.Errorf("it said %q", warned)
 	}
 }
 

@@ -445,7 +445,7 @@ func (l *Ledger) Unwritten() int {
 // then it writes what is left, and returns nil.
 func (l *Ledger) Run(ctx context.Context) error {
 	var (
-		failing   bool
+		failing   = map[string]bool{} // what has failed since all worked, each told once
 		refreshed time.Time
 		took      time.Duration // by the last refresh
 	)
@@ -457,12 +457,12 @@ func (l *Ledger) Run(ctx context.Context) error {
 		case err == nil:
 			return true
 		case ctx.Err() != nil:
-		case !failing:
+		case !failing[what]:
 			l.log.Warn(what+" failed; levels and pages go on without it", zap.Int("unwritten_conversations", l.Unwritten()), zap.Error(err))
 		default:
 			l.log.Debug(what+" still fails", zap.Error(err))
 		}
-		failing = true
+		failing[what] = true
 		return false
 	}
 	for ctx.Err() == nil {
@@ -483,8 +483,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 				wait = due.Sub(l.now())
 			}
 		}
-		if good && failing {
-			failing = false
+		if good && len(failing) > 0 {
+			clear(failing)
 			l.log.Info("the ledger is written again")
 		}
 		select {
