@@ -397,7 +397,7 @@ func (d *drafts) forWeb() *web.Approvals {
 	if d == nil {
 		return nil
 	}
-	return &web.Approvals{List: d.list, Show: d.show, Changed: d.changedSince, Decide: d.decide, Depth: d.pending, Told: d.nextChange}
+	return &web.Approvals{List: d.list, Show: d.show, Changed: d.changedSince, Decide: d.decide, Settle: d.settle, Depth: d.pending, Told: d.nextChange}
 }
 
 // list returns items for the pages.
@@ -449,6 +449,22 @@ func (d *drafts) decide(ctx context.Context, message int64, decision pipeline.De
 		d.log.Info("decided about a draft", zap.Int64("conversation_id", it.Conversation), zap.Int64("message_id", message),
 			zap.String("decision", string(decision)), zap.String("by", v.By))
 		d.over([]pipeline.Item{it})
+	}
+	return it, taken, err
+}
+
+// settle takes a person's word that a reply that may not have been sent needs
+// nothing more. Taken is false if that is not the item's state.
+func (d *drafts) settle(ctx context.Context, message int64, by string) (it pipeline.Item, taken bool, err error) {
+	db, err := d.books.store()
+	if err != nil {
+		return pipeline.Item{}, false, err
+	}
+	it, taken, err = db.SettleApproval(ctx, message, by, d.monitor.ServerNow())
+	if err == nil && taken {
+		d.log.Info("settled a reply that may not have been sent", zap.Int64("conversation_id", it.Conversation),
+			zap.Int64("message_id", message), zap.String("by", by))
+		d.tell()
 	}
 	return it, taken, err
 }

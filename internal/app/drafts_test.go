@@ -224,7 +224,7 @@ func TestWhatRefusesADecision(t *testing.T) {
 	}{
 		{"no token", "", it.ID, map[string]string{"action": "approve"}, http.StatusUnauthorized, "API_TOKENS"},
 		{"an unknown item", apptest.Ada, 999_999, map[string]string{"action": "approve"}, http.StatusNotFound, "no approval 999999"},
-		{"an unknown action", apptest.Ada, it.ID, map[string]string{"action": "send"}, http.StatusUnprocessableEntity, "approve, edit or reject"},
+		{"an unknown action", apptest.Ada, it.ID, map[string]string{"action": "send"}, http.StatusUnprocessableEntity, "approve, edit, reject or settle"},
 		{"an empty reply", apptest.Ada, it.ID, map[string]string{"action": "edit", "reply": " "}, http.StatusUnprocessableEntity, "empty"},
 		{"an endless reply", apptest.Ada, it.ID, map[string]string{"action": "edit", "reply": strings.Repeat("x", 150_001)}, http.StatusUnprocessableEntity, "150000"},
 		{"no object", apptest.Ada, it.ID, []string{"approve"}, http.StatusBadRequest, "should be"},

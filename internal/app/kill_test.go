@@ -236,6 +236,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 				if notes := apptest.Notes(all); len(notes) != 1 || replies != tt.replies || items[0].NoteID != notes[0].ID {
 					t.Errorf("%d notes and %d replies, want 1 and %d; the item is %+v", len(notes), replies, tt.replies, items[0])
 				}
+				if tt.state == "unknown" {
+					path := fmt.Sprint(p.page, "/api/v1/approvals/", items[0].ID)
+					if status, answer := apptest.Ask(t, http.MethodPost, path, apptest.Ada, map[string]string{"action": "settle"}); status != http.StatusOK {
+						t.Errorf("%d %s", status, answer)
+					}
+				}
 			})
 		}
 	}

@@ -25,20 +25,21 @@ var Priorities = [...]Priority{Normal, Urgent}
 // State is where an item is.
 type State string
 
-// States of items. Those from Sent on are final.
+// States of items. Those from Sent on are final, but for Unknown.
 const (
 	Pending   State = "pending"   // somebody is to decide
 	Sending   State = "sending"   // approved; the reply is on its way
 	Failed    State = "failed"    // approved, and certainly not sent: it can be decided again
 	Sent      State = "sent"      // the reply is in the conversation
 	Unknown   State = "unknown"   // it may have been sent: somebody must look
+	Settled   State = "settled"   // somebody has, and the customer has what is needed
 	Rejected  State = "rejected"  // no reply is wanted
 	Cancelled State = "cancelled" // a person answered first, or the conversation is over
 	Expired   State = "expired"   // nobody decided in time
 )
 
 // States lists every State.
-var States = [...]State{Pending, Sending, Failed, Sent, Unknown, Rejected, Cancelled, Expired}
+var States = [...]State{Pending, Sending, Failed, Sent, Unknown, Settled, Rejected, Cancelled, Expired}
 
 // ParseState returns the State of a name.
 func ParseState(name string) (State, error) {
@@ -173,11 +174,14 @@ func priority(d Drafted, level sla.Level) Priority {
 
 // Verdict is what a person decides about an item.
 type Verdict struct {
-	Action string // approve, edit or reject
+	Action string // approve, edit, reject, or Settle
 	Reply  string // with edit
 	Reason string // with reject; may be empty
 	By     string
 }
+
+// Settle is the action of somebody who has looked after an item that is Unknown.
+const Settle = "settle"
 
 // longestReply is Chatwoot's limit.
 const longestReply = 150_000
@@ -209,5 +213,5 @@ func (it Item) Judge(v Verdict) (Decision, string, error) {
 	case "reject":
 		return DecidedNo, "", nil
 	}
-	return "", "", fmt.Errorf("action %q is unknown; use approve, edit or reject", v.Action)
+	return "", "", fmt.Errorf("action %q is unknown; use approve, edit, reject or settle", v.Action)
 }

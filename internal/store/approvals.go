@@ -335,7 +335,7 @@ func (r *Reader) WaitingApprovals(ctx context.Context) (messages map[int64][]int
 func (r *Reader) OwnReplies(ctx context.Context, conversation int64) (ours []pipeline.OwnReply, err error) {
 	err = r.do(ctx, opApprovalRead, "read the approved replies of a conversation", func() error {
 		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT message, reply_message, reply, attempted_at FROM main.approval_queue
-			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL AND state IN ('sending', 'unknown'))`), conversation)
+			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL)`), conversation)
 		if err != nil {
 			return err
 		}
@@ -371,11 +371,24 @@ type Decided struct {
 // at the same time one is taken; for the others taken is false, and the item is
 // as the first has left it. A zero item was never there.
 func (s *Store) DecideApproval(ctx context.Context, d Decided, with With) (it pipeline.Item, taken bool, err error) {
-	err = s.write(ctx, opApprovalWrite, "decide about an item", func(tx *sql.Tx) error {
-		it, err = scanItem(tx.QueryRowContext(ctx, s.sql(`UPDATE main.approval_queue
-			SET decision = $1, state = $2, decided_by = $3, decided_at = $4, reply = $5, reason = $6, changed_at = $7, attempted_at = NULL
-			WHERE message = $8 AND ((state = 'pending' AND expires_at > $9) OR state = 'failed') RETURNING `+itemColumns),
-			string(d.Decision), string(d.State), text(d.By), d.At.UnixMicro(), text(d.Reply), text(d.Reason), d.At.UnixMicro(), d.Message, d.At.UnixMicro()))
+	return s.decide(ctx, d.Message, "decide about an item", with, `UPDATE main.approval_queue
+		SET decision = $1, state = $2, decided_by = $3, decided_at = $4, reply = $5, reason = $6, changed_at = $7, attempted_at = NULL
+		WHERE message = $8 AND ((state = 'pending' AND expires_at > $9) OR state = 'failed')`,
+		string(d.Decision), string(d.State), text(d.By), d.At.UnixMicro(), text(d.Reply), text(d.Reason), d.At.UnixMicro(), d.Message, d.At.UnixMicro())
+}
+
+// SettleApproval keeps that somebody has looked after a reply that may not have
+// been sent. Taken is false if the item is in another state.
+func (s *Store) SettleApproval(ctx context.Context, message int64, by string, at time.Time) (it pipeline.Item, taken bool, err error) {
+	return s.decide(ctx, message, "settle an item", nil, `UPDATE main.approval_queue
+		SET state = 'settled', reason = $1, changed_at = $2 WHERE message = $3 AND state = 'unknown'`,
+		text("settled by "+by), at.UnixMicro(), message)
+}
+
+// decide changes an item if it is as the query demands.
+func (s *Store) decide(ctx context.Context, message int64, words string, with With, query string, args ...any) (it pipeline.Item, taken bool, err error) {
+	err = s.write(ctx, opApprovalWrite, words, func(tx *sql.Tx) error {
+		it, err = scanItem(tx.QueryRowContext(ctx, s.sql(query+` RETURNING `+itemColumns), args...))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -386,7 +399,7 @@ func (s *Store) DecideApproval(ctx context.Context, d Decided, with With) (it pi
 		return with.do(ctx, tx)
 	})
 	if err == nil && !taken {
-		it, _, err = s.Approval(ctx, d.Message)
+		it, _, err = s.Approval(ctx, message)
 	}
 	return it, taken && err == nil, err
 }

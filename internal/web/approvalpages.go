@@ -51,6 +51,7 @@ type approvalPageData struct {
 	Outcome string
 	Refresh bool
 	Open    bool // it can be decided
+	Unsure  bool // somebody is to look after it
 }
 
 func (s *server) approvalPage(w http.ResponseWriter, r *http.Request, _ string) {
@@ -84,6 +85,7 @@ func (s *server) showApproval(w http.ResponseWriter, code int, it pipeline.Item,
 		Due: untilOrSince(it.Deadline, now), Outcome: outcome(it, now),
 		Refresh: it.State == pipeline.Sending && problem == "", // which would take away what was typed
 		Open:    it.State == pipeline.Pending && now.Before(it.ExpiresAt) || it.State == pipeline.Failed,
+		Unsure:  it.State == pipeline.Unknown,
 	}
 	if !it.DecidedAt.IsZero() {
 		d.Decided = due(it.DecidedAt, now) + " UTC"
@@ -114,7 +116,9 @@ func outcome(it pipeline.Item, now time.Time) string {
 	case pipeline.Failed:
 		return "The reply was not sent: " + it.Reason + ". It is not tried again by itself: send it once more, change it, or reject it."
 	case pipeline.Unknown:
-		return "The reply may or may not have been sent. Look into the conversation; if the reply is not there, send it there by hand."
+		return "The reply may or may not have been sent. Look into the conversation; if the reply is not there, send it there by hand. Then settle it here."
+	case pipeline.Settled:
+		return "The reply may not have been sent at first. It was " + it.Reason + "."
 	case pipeline.Rejected:
 		return "The draft was rejected. Nothing was sent."
 	case pipeline.Cancelled:
@@ -240,6 +244,7 @@ var approvalChoices = []approvalChoice{
 	{Value: "unsettled", Title: "whose replies need somebody", states: unsettled},
 	{Value: "sending", Title: "whose replies are on their way", states: []pipeline.State{pipeline.Sending}},
 	{Value: "sent", Title: "whose replies were sent", states: []pipeline.State{pipeline.Sent}},
+	{Value: "settled", Title: "whose replies somebody has looked after", states: []pipeline.State{pipeline.Settled}},
 	{Value: "rejected", Title: "that were rejected", states: []pipeline.State{pipeline.Rejected}},
 	{Value: "cancelled", Title: "that were cancelled", states: []pipeline.State{pipeline.Cancelled}},
 	{Value: "expired", Title: "that nobody decided in time", states: []pipeline.State{pipeline.Expired}},

@@ -24,6 +24,10 @@ type Approvals struct {
 	// Decide takes a decision. Taken is false if somebody else was faster.
 	Decide func(ctx context.Context, message int64, d pipeline.Decision, reply string, v pipeline.Verdict) (it pipeline.Item, taken bool, err error)
 
+	// Settle ends the care for an item that is Unknown. Taken is false if it is in
+	// another state.
+	Settle func(ctx context.Context, message int64, by string) (it pipeline.Item, taken bool, err error)
+
 	// Depth is how many items wait; false: not known yet.
 	Depth func() (pipeline.Depth, bool)
 
@@ -202,7 +206,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, by string) {
 	in := json.NewDecoder(r.Body)
 	in.DisallowUnknownFields()
 	if err := in.Decode(&ask); err != nil {
-		WriteProblem(w, http.StatusBadRequest, `the body is not as it should be: {"action": "approve"}, {"action": "edit", "reply": "…"} or {"action": "reject", "reason": "…"}`)
+		WriteProblem(w, http.StatusBadRequest, `the body is not as it should be: {"action": "approve"}, {"action": "edit", "reply": "…"}, {"action": "reject", "reason": "…"} or {"action": "settle"}`)
 		return
 	}
 	it, ok := s.item(w, r)
@@ -223,11 +227,19 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, by string) {
 // settle takes a decision about an item, and returns the item as it is then.
 // Problem is why the decision was not taken.
 func (s *server) settle(ctx context.Context, it pipeline.Item, v pipeline.Verdict) (after pipeline.Item, code int, problem string) {
-	decision, reply, err := it.Judge(v)
-	if err != nil {
-		return it, http.StatusUnprocessableEntity, err.Error()
+	var (
+		taken bool
+		err   error
+	)
+	if v.Action == pipeline.Settle {
+		after, taken, err = s.Approvals.Settle(ctx, it.Message, v.By)
+	} else {
+		decision, reply, unfit := it.Judge(v)
+		if unfit != nil {
+			return it, http.StatusUnprocessableEntity, unfit.Error()
+		}
+		after, taken, err = s.Approvals.Decide(ctx, it.Message, decision, reply, v)
 	}
-	after, taken, err := s.Approvals.Decide(ctx, it.Message, decision, reply, v)
 	switch {
 	case err != nil:
 		s.log.Warn("the approval queue cannot be used", zap.Error(err))

@@ -61,6 +61,13 @@ func withQueue(t *testing.T, items ...*pipeline.Item) *httptest.Server {
 				it.State, it.Decision, it.Reply, it.DecidedBy, it.DecidedAt = pipeline.Sending, d, reply, v.By, t0
 				return *it, true, nil
 			},
+			Settle: func(_ context.Context, _ int64, by string) (pipeline.Item, bool, error) {
+				if it.State != pipeline.Unknown {
+					return *it, false, nil
+				}
+				it.State, it.Reason = pipeline.Settled, "settled by "+by
+				return *it, true, nil
+			},
 			Depth: func() (pipeline.Depth, bool) {
 				return pipeline.Depth{Pending: map[pipeline.Priority]int{pipeline.Urgent: 1}, Oldest: it.CreatedAt}, true
 			},
@@ -253,7 +260,8 @@ func TestPageOfAnItemSaysWhatBecameOfIt(t *testing.T) {
 		{pipeline.Sending, "", pipeline.Approved, []string{"approved by ada", "on its way"}, true, false},
 		{pipeline.Sent, "", pipeline.Approved, []string{"The reply was sent."}, false, false},
 		{pipeline.Failed, "the conversation is gone", pipeline.Edited, []string{"edited by ada", "was not sent: the conversation is gone.", "not tried again by itself"}, false, true},
-		{pipeline.Unknown, "it broke off", pipeline.Approved, []string{"may or may not have been sent", "Look into the conversation"}, false, false},
+		{pipeline.Unknown, "it broke off", pipeline.Approved, []string{"may or may not have been sent", "Look into the conversation", `value="settle"`}, false, true},
+		{pipeline.Settled, "settled by ada", pipeline.Approved, []string{"may not have been sent at first. It was settled by ada."}, false, false},
 		{pipeline.Rejected, "a colleague calls", pipeline.DecidedNo, []string{"Nothing was sent.", "a colleague calls"}, false, false},
 		{pipeline.Cancelled, "answered", pipeline.Approved, []string{"approved by ada", "Nothing was sent: somebody has answered"}, false, false},
 		{pipeline.Cancelled, "resolved", pipeline.WasCancelled, []string{"Nothing was sent: the conversation is resolved"}, false, false},
@@ -285,6 +293,20 @@ func TestPageOfAnItemSaysWhatBecameOfIt(t *testing.T) {
 	s := withQueue(t, &it)
 	if _, page, _ := ask(t, s.Client(), "GET", s.URL+"/approvals/71", header("Authorization", "Bearer "+adaToken)); !strings.Contains(page, "nobody decided in time") {
 		t.Errorf("the page of an item that has just run out is\n%s", page)
+	}
+}
+
+func TestAReplyThatMayNotHaveBeenSentIsSettledOnce(t *testing.T) {
+	it := waitingDraft()
+	it.State, it.Decision, it.DecidedBy = pipeline.Unknown, pipeline.Approved, "tomas"
+	s := withQueue(t, &it)
+	c := browser(t)
+	signIn(t, c, s, adaToken)
+	if status, to, _ := decide(t, c, s, url.Values{"action": {"settle"}}); status != http.StatusSeeOther || to != "71" || it.State != pipeline.Settled {
+		t.Errorf("%d, to %q; the item is %+v", status, to, it)
+	}
+	if status, _, body := decide(t, c, s, url.Values{"action": {"settle"}}); status != http.StatusConflict || !strings.Contains(body, "decided before, by tomas, and is settled") {
+		t.Errorf("once more: %d\n%s", status, body)
 	}
 }
 

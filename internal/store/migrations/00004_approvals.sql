@@ -23,7 +23,7 @@ CREATE TABLE approval_queue (
     priority         TEXT    NOT NULL CHECK (priority IN ('normal', 'urgent')), -- when it was queued
     urgent_at        BIGINT,                       -- from when on it is urgent in any case
     deadline_at      BIGINT  NOT NULL,             -- by when an answer is owed
-    state            TEXT    NOT NULL CHECK (state IN ('pending', 'sending', 'failed', 'sent', 'unknown', 'rejected', 'cancelled', 'expired')),
+    state            TEXT    NOT NULL CHECK (state IN ('pending', 'sending', 'failed', 'sent', 'unknown', 'settled', 'rejected', 'cancelled', 'expired')),
     note             BIGINT  NOT NULL,             -- Chatwoot's id of the private note
     created_at       BIGINT  NOT NULL,
     expires_at       BIGINT  NOT NULL,             -- pending until then
@@ -35,7 +35,7 @@ CREATE TABLE approval_queue (
     attempted_at     BIGINT,                       -- a request to send it was or is under way since
     reply_message    BIGINT,                       -- Chatwoot's id of what was sent
     sent_at          BIGINT,
-    reason           TEXT    NOT NULL              -- of a rejection, a cancellation or a failure
+    reason           TEXT    NOT NULL              -- of a rejection, a cancellation or a failure; who settled it
 );
 
 CREATE INDEX approval_queue_pending ON approval_queue (deadline_at, message) WHERE state = 'pending';

@@ -203,6 +203,10 @@ func oneDecision(t *testing.T, o store.Options) {
 		t.Errorf("an attempt at what was sent: kept %v, %v", kept, err)
 	}
 
+	if it, taken, err := s.SettleApproval(t.Context(), 11, "ada", Noon); err != nil || taken || it.State != pipeline.Sent {
+		t.Errorf("what was sent is settled: %v, %v, %+v", taken, err, it)
+	}
+
 	put(t, s, Queued(2, 12))
 	decide := func(at time.Time) bool {
 		_, taken, err := s.DecideApproval(t.Context(), store.Decided{Message: 12, Decision: pipeline.Approved, State: pipeline.Sending, By: "ada", At: at}, nil)
@@ -222,6 +226,45 @@ func oneDecision(t *testing.T, o store.Options) {
 	}
 	if !decide(Noon.Add(80 * time.Hour)) {
 		t.Error("a reply that was certainly not sent cannot be decided again")
+	}
+}
+
+// lostRepliesAreSettled checks what is kept of a reply that may have been sent.
+func lostRepliesAreSettled(t *testing.T, o store.Options) {
+	s := Open(t, o)
+	put(t, s, Queued(1, 11))
+	decide := func() bool {
+		_, taken, err := s.DecideApproval(t.Context(), store.Decided{
+			Message: 11, Decision: pipeline.Approved, State: pipeline.Sending, By: "tomas", At: Noon, Reply: "It left.",
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return taken
+	}
+	if !decide() {
+		t.Fatal("not decided")
+	}
+	if kept, err := s.SendingReply(t.Context(), 11, time.Time{}, Noon); err != nil || !kept {
+		t.Fatal(kept, err)
+	}
+	if err := s.FinishReply(t.Context(), 11, pipeline.Outcome{State: pipeline.Unknown, Reason: "it broke off"}, Noon, nil); err != nil {
+		t.Fatal(err)
+	}
+	if decide() {
+		t.Error("what may have been sent can be sent again")
+	}
+	at := Noon.Add(time.Minute)
+	it, taken, err := s.SettleApproval(t.Context(), 11, "ada", at)
+	if err != nil || !taken || it.State != pipeline.Settled || it.DecidedBy != "tomas" || it.Reason != "settled by ada" || !it.ChangedAt.Equal(at) {
+		t.Errorf("settled: %v, %v, %+v", taken, err, it)
+	}
+	if _, taken, err := s.SettleApproval(t.Context(), 11, "bob", at); err != nil || taken {
+		t.Errorf("settled again: %v, %v", taken, err)
+	}
+	ownReplies(t, s, pipeline.OwnReply{Message: 11, Text: "It left.", Since: Noon}) // in case it is there
+	if _, taken, err := s.SettleApproval(t.Context(), 99, "ada", at); err != nil || taken {
+		t.Errorf("what is not there is settled: %v, %v", taken, err)
 	}
 }
 

@@ -62,6 +62,7 @@ func Run(t *testing.T, empty func(testing.TB) store.Options) {
 		{"items come by deadline and are counted by priority", itemsComeByDeadline},
 		{"items come in pages", pagesOfApprovals},
 		{"of many decisions one is taken", oneDecision},
+		{"replies that may have been sent are settled", lostRepliesAreSettled},
 		{"items are cancelled, expire, and are deleted", itemsEnd},
 		{"what got stuck is deleted", stuckItemsEnd},
 		{"a database opened again knows everything", opensAgain},
