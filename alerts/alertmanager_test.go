@@ -519,15 +519,15 @@ func TestAnOutageSilencesNothingAboutAnotherChatwoot(t *testing.T) {
 	})
 }
 
-// The stage that asks Chatwoot waits for it; another one has a reason of its own.
-func TestAnOutageSilencesOnlyTheStageThatAsksChatwoot(t *testing.T) {
+// The stages that ask Chatwoot wait for it; what was given up stays so.
+func TestAnOutageSilencesOnlyTheStagesThatAskChatwoot(t *testing.T) {
 	am := newTeam(t).start(t)
 	of := func(stage, name string) alert {
 		a := raised(t, name, nil)
 		a.Labels["stage"] = stage
 		return a
 	}
-	post(t, am, outage(t), of("settle", "ChatwootStageDown"), of("settle", "ChatwootDeadLetters"))
+	post(t, am, outage(t), of("settle", "ChatwootStageDown"), of("reply", "ChatwootStageDown"), of("settle", "ChatwootDeadLetters"))
 	silent := func(want ...string) {
 		t.Helper()
 		promtest.Await(t, time.Minute, fmt.Sprintf("%q alone to be silent", want), func() error {
@@ -538,9 +538,9 @@ func TestAnOutageSilencesOnlyTheStageThatAsksChatwoot(t *testing.T) {
 			return err
 		})
 	}
-	silent("ChatwootDeadLetters", "ChatwootStageDown")
-	post(t, am, of("forward", "ChatwootStageDown"), of("forward", "ChatwootDeadLetters"), raised(t, "ChatwootSlow", nil))
-	silent("ChatwootDeadLetters", "ChatwootSlow", "ChatwootStageDown")
+	silent("ChatwootDeadLetters", "ChatwootStageDown", "ChatwootStageDown")
+	post(t, am, of("forward", "ChatwootStageDown"), of("forward", "ChatwootDeadLetters"), of("reply", "ChatwootDeadLetters"), raised(t, "ChatwootSlow", nil))
+	silent("ChatwootDeadLetters", "ChatwootSlow", "ChatwootStageDown", "ChatwootStageDown")
 }
 
 // shown returns how many alerts Alertmanager has, and the names of those that
