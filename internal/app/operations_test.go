@@ -2,9 +2,11 @@ package app_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/checkup"
 	"github.com/hotdash/chatwoot-sla/internal/incident"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
 // quick starts a daemon for which minutes pass in seconds.
@@ -180,6 +183,35 @@ func TestIncident(t *testing.T) {
 	}
 	if regexp.MustCompile(`4111|` + apptest.Token).MatchString(file) {
 		t.Errorf("the evidence tells what it must not:\n%s", file)
+	}
+}
+
+// Webhooks that are not processed are an incident of level 3, which Chatwoot's
+// health alone would not show.
+func TestIncidentOfWebhooks(t *testing.T) {
+	c := newConsumer(t)
+	d := apptest.StartFast(t, time.Now(), 10, append(c.settings(), "CHATWOOT_WEBHOOK_SECRET="+hookSecret)...)
+	c.now = d.Now
+	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
+	d.Await("/metrics", up)
+	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 0`)
+	c.answer(http.StatusBadGateway)
+	const customers = incident.MostWaiting + 1
+	for range customers {
+		d.Sim.CustomerOpens(d.Now(), d.Sim.Inboxes()[0], "Hello?")
+	}
+	d.Await("/metrics", `(?s)chatwoot_sla_circuit_open\{stage="forward"\} 1.*chatwoot_sla_incident_active\{level="3"\} 1`)
+	d.Await("/", `Incident of level 3 for [^<]+<`)
+	i, err := app.Incident(t.Context(), d.Config, 0)
+	if err != nil || i.Level != 3 || i.ExitCode != 0 || !slices.Equal(i.Affected, []string{"webhook processing"}) {
+		t.Errorf("the incident is %+v (%v)", i, err)
+	}
+
+	c.answer(0)
+	eventually(t, "all webhooks are forwarded", func() bool { return len(c.keys()) == customers })
+	d.Await("/metrics", `chatwoot_sla_incident_active\{level="3"\} 0`)
+	if i, err = app.Incident(t.Context(), d.Config, 0); err != nil || i.Open() || i.ID != 1 {
+		t.Errorf("after all: %+v (%v), want one incident that is over", i, err)
 	}
 }
 
