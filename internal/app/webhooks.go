@@ -33,9 +33,9 @@ const (
 var stageNames = []string{stageSettle, stageForward, stageDraft, stageNote, stageReply}
 
 const (
-	// A stage fetches ten times a second as many jobs as it has workers, so
-	// these also bound how many a second can be done. Chatwoot is spared by the
-	// client's budget, and by the polls that come first.
+	// A stage fetches as many jobs as it has workers ten times a second, on
+	// Postgres four times, so these also bound how many a second can be done.
+	// Chatwoot is spared by the client's budget, and by the polls that come first.
 	settleWorkers  = 16
 	forwardWorkers = 32
 
