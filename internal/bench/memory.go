@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (b *bench) memory(ctx context.Context) ([]row, error) {
 // heldByBoard returns the bytes that a board of n conversations keeps alive.
 func heldByBoard(n int, now time.Time) uint64 {
 	before := inUse()
-	board := sla.NewBoard(promises, entries(n, 10, now), nil)
+	board := sla.NewBoard(promises, n, slices.Values(entries(n, 10, now)), nil)
 	after := inUse()
 	runtime.KeepAlive(board)
 	return after - before

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,7 +82,7 @@ type scraper struct {
 
 func newScraper(n int, start time.Time) *scraper {
 	s := &scraper{now: start, answer: sink{header: http.Header{}}}
-	board := sla.NewBoard(promises, entries(n, scrapeInboxes, start), nil)
+	board := sla.NewBoard(promises, n, slices.Values(entries(n, scrapeInboxes, start)), nil)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewSLA(metrics.SLAOptions{
 		Promises:   promises,

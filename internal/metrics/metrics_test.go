@@ -4,6 +4,7 @@ import (
 	"flag"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func waiting(id, inbox int64, since time.Duration) sla.Entry {
 
 // board has, at t0, one conversation of every kind.
 func board() *sla.Board {
-	return sla.NewBoard(promises, []sla.Entry{
+	return sla.NewBoard(promises, 0, slices.Values([]sla.Entry{
 		waiting(1, 5, 2*time.Minute),
 		waiting(2, 5, 20*time.Minute),
 		waiting(3, 5, 29*time.Minute),
@@ -46,7 +47,7 @@ func board() *sla.Board {
 		{ID: 6, Inbox: 5, Clock: sla.Clock{State: sla.Idle}},
 		{ID: 7, Inbox: 7, Clock: sla.Clock{State: sla.Unknown, Unsettled: true}},
 		{ID: 8, Inbox: 7, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: t0.Add(time.Second)}},
-	}, []int64{5, 7, 8, 9})
+	}), []int64{5, 7, 8, 9})
 }
 
 func collector(b *sla.Board, now *time.Time) *metrics.SLA {
@@ -108,7 +109,7 @@ func TestNothingIsExportedAsZeroBeforeTheFirstSync(t *testing.T) {
 func TestALevelChangesInTheSecondItShould(t *testing.T) {
 	now := t0
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(collector(sla.NewBoard(promises, []sla.Entry{waiting(1, 5, 0)}, nil), &now))
+	reg.MustRegister(collector(sla.NewBoard(promises, 0, slices.Values([]sla.Entry{waiting(1, 5, 0)}), nil), &now))
 	tests := []struct {
 		after time.Duration
 		level string

@@ -122,9 +122,9 @@ func (s *state) clock(rec *record) sla.Clock {
 	if rec.left != nil && rec.left.clock != nil {
 		return *rec.left.clock
 	}
-	k := s.promises.For(rec.inbox).Clock(rec.facts)
+	k := s.promises.For(rec.inbox).Clock(rec.facts())
 	k.Unsettled = k.Unsettled || s.mayHideAnEnd(rec, k)
-	if k.State != sla.Unknown && !rec.readAt.Before(rec.version) {
+	if k.State != sla.Unknown && rec.readAt >= rec.version {
 		k.Unsettled = false
 	}
 	return k
@@ -139,7 +139,7 @@ func (s *state) mayHideAnEnd(rec *record, k sla.Clock) bool {
 	case k.State == sla.Answered:
 		// The answer may be to a customer who came back. What was answered
 		// before an earlier process had got to is in the ledger already.
-		t := rec.facts.Thread
+		t := rec.thread
 		return k.AnsweredAt.After(k.Deadline) && !k.AnsweredAt.Before(s.catchUpFrom) && (t == nil || t.ReplyAt.IsZero())
 	default:
 		// The row may have been saved again since it was resolved.
@@ -155,7 +155,7 @@ func (s *state) note(id int64, rec *record) {
 	}
 	o := ledger.Observation{
 		Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
-		Clock: s.clock(rec), Status: ledger.Open, ObservedAt: rec.seenAt,
+		Clock: s.clock(rec), Status: ledger.Open, ObservedAt: rec.seenAt.Time(),
 	}
 	if rec.left != nil {
 		o.Status, o.EndedAt = rec.left.status, rec.left.endedAt
@@ -166,7 +166,7 @@ func (s *state) note(id int64, rec *record) {
 	switch {
 	case rec.left == nil:
 	case d.Reason == ledger.Running:
-	case d.Reason == ledger.Undecided && (rec.readAt.Before(rec.version) || s.promises.For(rec.inbox).Unknown):
+	case d.Reason == ledger.Undecided && (rec.readAt < rec.version || s.promises.For(rec.inbox).Unknown):
 		return // its messages are asked for, or the inboxes
 	default:
 		delete(s.left, id)
@@ -184,7 +184,7 @@ func (s *state) noteEnd(id int64, rec *record, t sla.Thread) {
 	if !s.on || t.EndedAt.IsZero() {
 		return
 	}
-	facts := rec.facts
+	facts := rec.facts()
 	facts.WaitingSince, facts.FirstReplyAt = time.Time{}, time.Time{}
 	reply := t.ReplyAt
 	t.ReplyAt = time.Time{}
@@ -200,7 +200,7 @@ func (s *state) noteEnd(id int64, rec *record, t sla.Thread) {
 	o := ledger.Observation{
 		Conversation: id, Inbox: rec.inbox, Team: rec.team, Assignee: rec.assignee,
 		Clock: k, Status: ledger.Resolved, EndedAt: t.EndedAt,
-		ObservedAt: slices.MaxFunc([]time.Time{rec.seenAt, t.EndedAt}, time.Time.Compare),
+		ObservedAt: slices.MaxFunc([]time.Time{rec.seenAt.Time(), t.EndedAt}, time.Time.Compare),
 	}
 	d := ledger.Decide(o)
 	o.Backfill = s.backfill(o, d)
@@ -238,7 +238,7 @@ func (s *state) undecided() (n int) {
 // overdue reports whether rec must be seen again: its deadline has passed since
 // it last was. A breach is believed only of what was seen past the deadline.
 func (s *state) overdue(k sla.Clock, rec *record) bool {
-	return s.on && k.State == sla.Waiting && !k.Unsettled && !k.Deadline.After(s.judgedTo) && !rec.seenAt.After(k.Deadline)
+	return s.on && k.State == sla.Waiting && !k.Unsettled && !k.Deadline.After(s.judgedTo) && !rec.seenAt.Time().After(k.Deadline)
 }
 
 // judge asks for the conversations whose deadline has passed since they were
@@ -296,7 +296,7 @@ func (m *Monitor) resume(ctx context.Context) {
 			continue
 		}
 		m.left[e.Conversation] = &record{
-			inbox: e.Inbox, team: m.name(e.Team), assignee: m.name(e.Assignee), seenAt: e.ObservedAt,
+			inbox: e.Inbox, team: m.name(e.Team), assignee: m.name(e.Assignee), seenAt: sla.At(e.ObservedAt),
 			left: &leaving{status: ledger.Snoozed, kept: true, clock: &sla.Clock{State: sla.Waiting, Start: e.Start, Deadline: e.Deadline}},
 		}
 	}
@@ -322,7 +322,7 @@ func (s *state) recall(h Handoff) {
 	case !h.HandedAt.IsZero():
 		s.handoffs[id] = h.HandedAt
 	case h.BornPending && rec != nil && rec.left == nil:
-		s.handoffs[id] = handedOver(h.PendingAt, rec.facts.WaitingSince, rec.version)
+		s.handoffs[id] = handedOver(h.PendingAt, rec.waiting.Time(), rec.version.Time())
 		s.handed[id] = true
 	}
 	if p, known := s.pending[id]; known {
@@ -332,7 +332,7 @@ func (s *state) recall(h Handoff) {
 		s.pending[id] = pending{seenAt: h.PendingAt, born: h.BornPending}
 	}
 	if rec != nil {
-		rec.facts.HandoffAt = s.handoffs[id]
+		rec.handoff = sla.At(s.handoffs[id])
 	}
 }
 
@@ -375,8 +375,8 @@ func (s *state) syncedTo(seen time.Time) time.Time {
 				Clock:  sla.Clock{State: sla.Waiting, Start: began, Deadline: s.promises.For(rec.inbox).Deadline(began)},
 				Status: ledger.Open, ObservedAt: began,
 			})
-		case rec.version.Before(upTo):
-			upTo = rec.version.Add(-overlap)
+		case rec.version.Time().Before(upTo):
+			upTo = rec.version.Time().Add(-overlap)
 		}
 	}
 	return upTo
@@ -385,5 +385,5 @@ func (s *state) syncedTo(seen time.Time) time.Time {
 // earliest returns when the clock of rec began, if it has one that its row does
 // not show.
 func (rec *record) earliest() time.Time {
-	return slices.MaxFunc([]time.Time{rec.facts.CreatedAt, rec.facts.WaitingSince, rec.facts.HandoffAt}, time.Time.Compare)
+	return max(rec.created, rec.waiting, rec.handoff).Time()
 }

@@ -55,7 +55,7 @@ func (s *state) consider(id int64, rec *record) {
 		s.wanted[id] = want{row: true, due: k.Deadline, from: s.wanted[id].from}
 		return
 	}
-	if !k.Unsettled || !rec.readAt.Before(rec.version) {
+	if !k.Unsettled || rec.readAt >= rec.version {
 		delete(s.wanted, id)
 		return
 	}
@@ -71,7 +71,7 @@ func (s *state) consider(id int64, rec *record) {
 func (m *Monitor) askForMissing() {
 	began := m.sweepStarted.Add(m.client.ClockSkew())
 	for id, rec := range m.open {
-		if rec.generation != m.generation && rec.version.Before(began) {
+		if rec.generation != m.generation && rec.version.Time().Before(began) {
 			m.wanted[id] = want{row: true, due: began}
 		}
 	}
@@ -118,9 +118,9 @@ func (m *Monitor) nextAsk() (ask, bool) {
 			m.queue = m.queue[1:]
 			continue
 		}
-		a := ask{id: id, row: w.row, version: rec.version, after: rec.lastRead}
-		if rec.facts.Thread != nil {
-			a.thread = *rec.facts.Thread
+		a := ask{id: id, row: w.row, version: rec.version.Time(), after: rec.lastRead}
+		if rec.thread != nil {
+			a.thread = *rec.thread
 		}
 		return a, true
 	}
@@ -174,8 +174,8 @@ func (m *Monitor) learn(r reply) bool {
 		m.apply(*r.conversation, r.seen)
 		return true
 	}
-	rec.readAt, rec.lastRead = r.version, r.after
-	rec.facts.Thread = &r.thread
+	rec.readAt, rec.lastRead = sla.At(r.version), r.after
+	rec.thread = &r.thread
 	if left, end := rec.left, r.thread.EndedAt; left != nil && !end.IsZero() && end.Before(left.endedAt) {
 		left.endedAt = end
 	}

@@ -444,7 +444,7 @@ func (m *Monitor) publish() {
 		known[i] = in.ID
 	}
 	m.show(&Picture{
-		Board:      sla.NewBoard(m.promises, m.entries(), known),
+		Board:      sla.NewBoard(m.promises, len(m.open), m.entries(), known),
 		SyncedAt:   m.syncedAt,
 		Incomplete: max(m.difference, -m.difference),
 		Undecided:  m.undecided(),

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"iter"
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
@@ -56,18 +57,19 @@ type state struct {
 	problem        string
 }
 
-// record is a conversation that is open, or was and has no outcome yet.
+// record is a conversation that is open, or was and has no outcome yet. There
+// may be 100,000 of them.
 type record struct {
-	facts      sla.Conversation
-	version    time.Time
-	seenAt     time.Time // Chatwoot's time when it last sent the row, rather too early
-	left       *leaving  // nil while it is open
+	packed
+	version    sla.Instant
+	seenAt     sla.Instant // Chatwoot's time when it last sent the row, rather too early
+	left       *leaving    // nil while it is open
 	inbox      int64
 	contact    string
 	assignee   string
 	team       string
-	lastRead   int64     // id of the last message that was read
-	readAt     time.Time // version of the row when its messages were read
+	lastRead   int64       // id of the last message that was read
+	readAt     sla.Instant // version of the row when its messages were read
 	generation uint32
 }
 
@@ -110,7 +112,7 @@ func version(c chatwoot.Conversation) time.Time {
 func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	v := version(c)
 	rec := s.find(c.ID)
-	if rec != nil && v.Before(rec.version) {
+	if rec != nil && v.Before(rec.version.Time()) {
 		return false
 	}
 	open := c.Status == chatwoot.Open
@@ -146,16 +148,14 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 		rec.depart(c.Status, v, seen)
 		s.left[c.ID] = rec
 	}
-	rec.version = v
-	if seen.After(rec.seenAt) {
-		rec.seenAt = seen
-	}
+	rec.version = sla.At(v)
+	rec.seenAt = max(rec.seenAt, sla.At(seen))
 	rec.inbox = c.InboxID
 	rec.contact = c.Contact
 	rec.assignee = s.name(c.Assignee)
 	rec.team = s.name(c.Team)
 	rec.generation = s.generation
-	rec.facts = facts(c, rec.facts, s.handoffs[c.ID])
+	rec.packed = pack(facts(c, rec.facts(), s.handoffs[c.ID]))
 	s.consider(c.ID, rec)
 	s.note(c.ID, rec)
 	return moved
@@ -270,16 +270,19 @@ func (s *state) name(n string) string {
 }
 
 // entries lists the open conversations for a board.
-func (s *state) entries() []sla.Entry {
-	entries := make([]sla.Entry, 0, len(s.open))
-	for id, rec := range s.open {
-		entries = append(entries, sla.Entry{
-			ID: id, Inbox: rec.inbox,
-			Clock:   s.promises.For(rec.inbox).Clock(rec.facts),
-			Contact: rec.contact, Assignee: rec.assignee,
-		})
+func (s *state) entries() iter.Seq[sla.Entry] {
+	return func(yield func(sla.Entry) bool) {
+		for id, rec := range s.open {
+			e := sla.Entry{
+				ID: id, Inbox: rec.inbox,
+				Clock:   s.promises.For(rec.inbox).Clock(rec.facts()),
+				Contact: rec.contact, Assignee: rec.assignee,
+			}
+			if !yield(e) {
+				return
+			}
+		}
 	}
-	return entries
 }
 
 // facts reads a row as the SLA clock needs it. What earlier rows or messages

@@ -48,7 +48,7 @@ func TestOlderRowsAreNotBelieved(t *testing.T) {
 			t.Fatalf("%s: open %v, want %v", step.name, rec != nil, step.open)
 		}
 		if rec != nil {
-			if got := s.promises.Default.Clock(rec.facts).State; got != step.state {
+			if got := s.promises.Default.Clock(rec.facts()).State; got != step.state {
 				t.Errorf("%s: %v, want %v", step.name, got, step.state)
 			}
 		}

@@ -2,6 +2,7 @@ package sla
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -41,44 +42,73 @@ type Board struct {
 type inbox struct {
 	id      int64
 	policy  Policy
-	entries []Entry
+	entries []packed
 	waiting int
 	late    int
 	unknown int
 	oldest  time.Time // the first start among the waiting; zero: nobody waits
 }
 
-// NewBoard returns the Board of the given open conversations, whose deadlines p
-// made. It takes ownership of entries, which it reorders. Inboxes without an
-// open conversation are listed when known names them.
-func NewBoard(p Promises, entries []Entry, known []int64) *Board {
-	slices.SortFunc(entries, func(a, b Entry) int {
+// packed is an Entry in less than two thirds of the space.
+type packed struct {
+	id, inbox                   int64
+	start, deadline, answeredAt Instant
+	contact, assignee           string
+	state                       State
+	unsettled                   bool
+	rank                        uint8
+}
+
+func pack(e Entry) packed {
+	return packed{
+		id: e.ID, inbox: e.Inbox, contact: e.Contact, assignee: e.Assignee, state: e.Clock.State, unsettled: e.Clock.Unsettled, rank: e.Clock.rank(),
+		start: At(e.Clock.Start), deadline: At(e.Clock.Deadline), answeredAt: At(e.Clock.AnsweredAt),
+	}
+}
+
+func (e packed) clock() Clock {
+	return Clock{State: e.state, Unsettled: e.unsettled, Start: e.start.Time(), Deadline: e.deadline.Time(), AnsweredAt: e.answeredAt.Time()}
+}
+
+func (e packed) entry() Entry {
+	return Entry{ID: e.id, Inbox: e.inbox, Clock: e.clock(), Contact: e.contact, Assignee: e.assignee}
+}
+
+// NewBoard returns the Board of the given open conversations, about size of
+// them, whose deadlines p made. Inboxes without an open conversation are listed
+// when known names them.
+func NewBoard(p Promises, size int, of iter.Seq[Entry], known []int64) *Board {
+	entries := make([]packed, 0, size)
+	for e := range of {
+		entries = append(entries, pack(e))
+	}
+	slices.SortFunc(entries, func(a, b packed) int {
 		return cmp.Or(
-			cmp.Compare(a.Inbox, b.Inbox),
-			cmp.Compare(a.Clock.rank(), b.Clock.rank()),
-			a.Clock.Deadline.Compare(b.Clock.Deadline),
-			cmp.Compare(a.ID, b.ID),
+			cmp.Compare(a.inbox, b.inbox),
+			cmp.Compare(a.rank, b.rank),
+			cmp.Compare(a.deadline, b.deadline),
+			cmp.Compare(a.id, b.id),
 		)
 	})
 	b := &Board{size: len(entries)}
 	for len(entries) > 0 {
-		id := entries[0].Inbox
+		id := entries[0].inbox
 		in := inbox{id: id, policy: p.For(id)}
 		n := 0
-		for n < len(entries) && entries[n].Inbox == in.id {
-			k := entries[n].Clock
-			switch k.rank() {
+		for n < len(entries) && entries[n].inbox == in.id {
+			e := entries[n]
+			switch e.rank {
 			case rankWaiting:
 				in.waiting++
 				// Not that of the first deadline: whoever wrote while the
 				// inbox was closed shares one with those who wrote later.
-				if in.oldest.IsZero() || k.Start.Before(in.oldest) {
-					in.oldest = k.Start
+				if start := e.start.Time(); in.oldest.IsZero() || start.Before(in.oldest) {
+					in.oldest = start
 				}
 			case rankLate:
 				in.late++
 			}
-			if k.State == Unknown {
+			if e.state == Unknown {
 				in.unknown++
 			}
 			n++
@@ -104,7 +134,7 @@ const (
 
 // rank orders entries by what time can still do to their level: it moves those
 // waiting, and leaves the others where they are.
-func (k Clock) rank() int {
+func (k Clock) rank() uint8 {
 	switch {
 	case k.State == Waiting:
 		return rankWaiting
@@ -144,7 +174,7 @@ func (b *Board) Tally(now time.Time) []Tally {
 
 // dueBefore returns how many of the waiting have a deadline before t.
 func (in inbox) dueBefore(t time.Time) int {
-	return sort.Search(in.waiting, func(i int) bool { return !in.entries[i].Clock.Deadline.Before(t) })
+	return sort.Search(in.waiting, func(i int) bool { return !in.entries[i].deadline.Time().Before(t) })
 }
 
 // Landmarks are the instants that say how the waiting stand. A zero instant
@@ -166,7 +196,7 @@ func (b *Board) Landmarks(now time.Time) Landmarks {
 			l.OldestWaiting = in.oldest
 		}
 		if passed := in.dueBefore(now); passed > 0 {
-			l.NewestBreach = latest(l.NewestBreach, in.entries[passed-1].Clock.Deadline)
+			l.NewestBreach = latest(l.NewestBreach, in.entries[passed-1].deadline.Time())
 		}
 	}
 	return l
@@ -178,7 +208,7 @@ func (b *Board) DeadlineAfter(t time.Time) time.Time {
 	var first time.Time
 	for _, in := range b.inboxes {
 		if i := in.dueBefore(t.Add(1)); i < in.waiting {
-			if d := in.entries[i].Clock.Deadline; first.IsZero() || d.Before(first) {
+			if d := in.entries[i].deadline.Time(); first.IsZero() || d.Before(first) {
 				first = d
 			}
 		}
@@ -191,7 +221,7 @@ func (b *Board) DeadlineAfter(t time.Time) time.Time {
 func (b *Board) Due(from, to time.Time, each func(Entry)) {
 	for _, in := range b.inboxes {
 		for _, e := range in.entries[in.dueBefore(from.Add(1)):in.dueBefore(to.Add(1))] {
-			each(e)
+			each(e.entry())
 		}
 	}
 }
@@ -208,7 +238,7 @@ func (b *Board) List(now time.Time, keep func(Listed) bool) []Listed {
 	var out []Listed
 	for _, in := range b.inboxes {
 		for _, e := range in.entries {
-			if l := (Listed{e, in.policy.Level(e.Clock, now)}); keep(l) {
+			if l := (Listed{e.entry(), in.policy.Level(e.clock(), now)}); keep(l) {
 				out = append(out, l)
 			}
 		}

@@ -90,7 +90,7 @@ func TestBoardAgreesWithLevel(t *testing.T) {
 			}
 		}
 
-		b := sla.NewBoard(p, slices.Clone(entries), []int64{99})
+		b := sla.NewBoard(p, 0, slices.Values(entries), []int64{99})
 		got := b.Tally(now)
 		if len(got) != len(want) {
 			t.Fatalf("%d inboxes tallied, want %d", len(got), len(want))
@@ -121,7 +121,7 @@ func TestTheOldestIsNotAlwaysTheFirstDue(t *testing.T) {
 	k := func(start time.Duration) sla.Clock {
 		return sla.Clock{State: sla.Waiting, Start: at(start), Deadline: p.Default.Deadline(at(start))}
 	}
-	b := sla.NewBoard(p, []sla.Entry{{ID: 1, Clock: k(-10 * time.Hour)}, {ID: 2, Clock: k(-20 * time.Hour)}}, nil)
+	b := sla.NewBoard(p, 0, slices.Values([]sla.Entry{{ID: 1, Clock: k(-10 * time.Hour)}, {ID: 2, Clock: k(-20 * time.Hour)}}), nil)
 	want := sla.Landmarks{OldestWaiting: at(-20 * time.Hour), NextDeadline: at(30 * time.Minute)}
 	if got := b.Landmarks(t0); got != want {
 		t.Errorf("landmarks = %+v, want %+v", got, want)
@@ -132,11 +132,11 @@ func TestListPutsTheNextDueFirst(t *testing.T) {
 	waiting := func(id, inbox int64, start time.Duration) sla.Entry {
 		return sla.Entry{ID: id, Inbox: inbox, Clock: sla.Clock{State: sla.Waiting, Start: at(start), Deadline: at(start + halfHour.Target)}}
 	}
-	b := sla.NewBoard(sla.Promises{Default: halfHour}, []sla.Entry{
+	b := sla.NewBoard(sla.Promises{Default: halfHour}, 0, slices.Values([]sla.Entry{
 		{ID: 9, Inbox: 1, Clock: sla.Clock{State: sla.Idle}},
 		waiting(5, 1, 3*time.Minute), waiting(7, 2, time.Minute), waiting(6, 1, time.Minute),
-		{ID: 4, Inbox: 2, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: at(1)}},
-	}, nil)
+		{ID: 4, Inbox: 2, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: at(time.Microsecond)}},
+	}), nil)
 
 	var ids []int64
 	for _, l := range b.List(at(10*time.Minute), func(sla.Listed) bool { return true }) {

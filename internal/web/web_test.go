@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,11 +37,11 @@ func waiting(id int64, since time.Duration) sla.Entry {
 func fresh() web.State {
 	return web.State{
 		Now: t0, Promises: promises, SyncedAt: t0.Add(-7 * time.Second), StaleFrom: t0.Add(-2 * time.Minute), Account: "Example Shop",
-		Board: sla.NewBoard(promises, []sla.Entry{
+		Board: sla.NewBoard(promises, 0, slices.Values([]sla.Entry{
 			waiting(1, time.Minute), waiting(2, 20*time.Minute), waiting(3, 28*time.Minute), waiting(4, 95*time.Minute),
 			{ID: 5, Inbox: 5, Clock: sla.Clock{State: sla.Answered, Deadline: t0, AnsweredAt: t0.Add(time.Minute)}},
 			{ID: 6, Inbox: 5, Clock: sla.Clock{State: sla.Unknown}},
-		}, nil),
+		}), nil),
 		Inboxes: map[int64]string{5: "Website"},
 		Probes: []web.Probe{
 			{Name: "rails_health", Title: "Platform Health", Known: true, Up: true, Since: t0.Add(-time.Hour), Latency: 12 * time.Millisecond, Endpoint: "/health"},
@@ -269,7 +270,7 @@ func TestHoursAndPromisesOfInboxes(t *testing.T) {
 	}
 	state := fresh()
 	state.Promises, state.Inboxes = own, map[int64]string{5: "Website", 7: "E-mail"}
-	state.Board = sla.NewBoard(own, []sla.Entry{entry(1, 5, 20*time.Minute), entry(2, 5, time.Hour), entry(3, 7, 10*time.Minute), entry(4, 9, 10*time.Minute)}, nil)
+	state.Board = sla.NewBoard(own, 0, slices.Values([]sla.Entry{entry(1, 5, 20*time.Minute), entry(2, 5, time.Hour), entry(3, 7, 10*time.Minute), entry(4, 9, 10*time.Minute)}), nil)
 	s := serve(t, true, func() web.State { return state })
 
 	_, page := get(t, s, "/")
