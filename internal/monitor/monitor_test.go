@@ -572,6 +572,47 @@ func TestDeadlinesPullPollsForward(t *testing.T) {
 	}
 }
 
+// A request for changes may have to wait for the budget, for longer than polls
+// overlap. What was saved before it was sent is not lost.
+func TestChangesThatAreAskedForLate(t *testing.T) {
+	c := newClock(0)
+	var (
+		sim    *chatwootsim.Server
+		ids    []int64
+		polls  atomic.Int64
+		asking atomic.Bool
+	)
+	r := newRig(t, rigOptions{
+		clock: c, interval: 5 * time.Second,
+		prepare: func(s *chatwootsim.Server) {
+			sim = s
+			for i := range 40 {
+				ids = append(ids, s.CustomerOpens(start.Add(time.Duration(i-50)*time.Second), s.Inboxes()[0], "Hello?"))
+			}
+		},
+		around: func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Has("updated_within") && asking.Load() && polls.Add(1) == 1 {
+					c.pass(time.Minute)
+				}
+				h.ServeHTTP(w, r)
+			})
+		},
+	})
+	r.settled()
+	<-r.rests
+	sim.AgentReplies(c.ServerNow(), ids[0])
+	c.pass(time.Second)
+	for _, id := range ids[1:] { // and is not on the first page any more
+		sim.CustomerWrites(c.ServerNow(), id, "Hello?")
+	}
+	asking.Store(true)
+	r.rests <- struct{}{}
+	if got := clocks(r.until("the late poll", func(*monitor.Picture) bool { return polls.Load() > 0 }))[ids[0]]; got.State != sla.Answered {
+		t.Errorf("the clock is %+v after %d requests, want answered", got, polls.Load())
+	}
+}
+
 func TestHintsPullThePollForward(t *testing.T) {
 	r := newRig(t, rigOptions{interval: 5 * time.Minute, prepare: func(s *chatwootsim.Server) { s.Fill(5, start.Add(-3*time.Hour)) }})
 	r.settled()

@@ -18,7 +18,7 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 
 	// The count is read first, so that whatever the delta brings from after it
 	// can explain a difference.
-	var first, delta chatwoot.Page
+	var first chatwoot.Page
 	err := m.timed(kindReconcile, func() (err error) {
 		first, err = client.Conversations(ctx, chatwoot.Query{Status: chatwoot.Open, Sort: chatwoot.RecentlyActive})
 		return err
@@ -27,11 +27,7 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 		m.failed(ctx, "read the first page of open conversations", err)
 		return false
 	}
-	window := started.Sub(m.since) + overlap
-	err = m.timed(kindDelta, func() (err error) {
-		delta, err = client.Conversations(ctx, chatwoot.Query{Status: chatwoot.AnyStatus, UpdatedWithin: window})
-		return err
-	})
+	delta, window, err := m.changes(ctx, client)
 	if err != nil {
 		if tooMuch(err) {
 			m.gap("a poll for changes did not get through")
@@ -60,6 +56,27 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 	m.plan()
 	m.log.Debug("polled", zap.Int("changed", len(delta.Conversations)), zap.Int("open", len(m.open)), zap.Int("difference", m.difference))
 	return true
+}
+
+// changes reads what changed since the last good poll. Chatwoot counts the
+// window back from when it answers, so an answer that came late, say because the
+// request had to wait for the budget, may begin too late: then it is asked once
+// more, for as much longer.
+func (m *Monitor) changes(ctx context.Context, client *chatwoot.Client) (delta chatwoot.Page, window time.Duration, err error) {
+	margin := overlap
+	for {
+		asked := m.now()
+		window = asked.Sub(m.since) + margin
+		err = m.timed(kindDelta, func() (err error) {
+			delta, err = client.Conversations(ctx, chatwoot.Query{Status: chatwoot.AnyStatus, UpdatedWithin: window})
+			return err
+		})
+		took := m.now().Sub(asked)
+		if err != nil || took <= margin-certainty {
+			return delta, window, err
+		}
+		margin = took + overlap
+	}
 }
 
 // probeDeltas asks whether the server knows updated_within. Those that do not
