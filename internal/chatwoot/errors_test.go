@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 const (
@@ -448,9 +449,6 @@ func TestLargestAnswerIsRead(t *testing.T) {
 func patient(o *chatwoot.Options) { o.Timeout = 5 * time.Minute }
 
 func TestConnectionsThatFail(t *testing.T) {
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
-
 	trust := func(certs ...*x509.Certificate) func(*chatwoot.Options) {
 		return transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool(certs...)}})
 	}
@@ -474,7 +472,7 @@ func TestConnectionsThatFail(t *testing.T) {
 		says      []string
 	}{
 		{
-			"nothing listens", parse(t, closed.URL), nil,
+			"nothing listens", parse(t, "http://"+porttest.Refusing(t)), nil,
 			chatwoot.Unreachable, 0, temporary,
 			[]string{"connection refused", "check that Chatwoot runs"},
 		},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/hotdash/chatwoot-sla/internal/health"
 	"github.com/hotdash/chatwoot-sla/internal/health/healthcases"
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 const (
@@ -223,13 +223,7 @@ func TestScriptSpeaksTheAgreedWords(t *testing.T) {
 }
 
 func TestScriptFindsNobodyListening(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "http://" + l.Addr().String()
-	l.Close()
-	s := newScriptRun(t, url)
+	s := newScriptRun(t, "http://"+porttest.Refusing(t))
 	s.run(t)
 	s.wantExit(t, 4)
 	if !strings.Contains(s.stdout, "Connection failed") {
