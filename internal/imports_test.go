@@ -74,7 +74,8 @@ var layout = map[string]allowance{
 	"internal/ledger/ledgertest": {ours: []string{"chatwootsim", "ledger"}, testing: true},
 
 	"internal/store/storetest": {ours: []string{"incident", "ledger", "pipeline", "store"}, theirs: []string{client}, testing: true},
-	"internal/pgtest":          {theirs: []string{"github.com/jackc/pgx"}, testing: true},
+	"internal/pgtest":          {ours: []string{"porttest"}, theirs: []string{"github.com/jackc/pgx"}, testing: true},
+	"internal/porttest":        {testing: true},
 	"internal/apptest":         {ours: []string{"app", "chatwoot", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
 	"internal/promtest":        {theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {

@@ -41,6 +41,8 @@ func start(t *testing.T) *rig {
 	if r.agent, err = assist.NewAgent(o); err != nil {
 		t.Fatal(err)
 	}
+	r.knowledge.Patient()
+	r.agent.Patient()
 	t.Cleanup(func() {
 		r.knowledge.Close()
 		r.agent.Close()

@@ -2,13 +2,13 @@ package chatwoot_test
 
 import (
 	"errors"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/chatwoot"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 // spoken is a client of a simulated Chatwoot with one conversation.
@@ -79,8 +79,6 @@ func TestRepliesArePublicAndCarryNoMark(t *testing.T) {
 // After a failure that may have changed something, the same must not be sent
 // again.
 func TestFailuresThatCertainlyChangedNothing(t *testing.T) {
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	tests := []struct {
 		name             string
 		fault            chatwootsim.Fault
@@ -107,7 +105,7 @@ func TestFailuresThatCertainlyChangedNothing(t *testing.T) {
 			}
 		})
 	}
-	c, err := chatwoot.New(chatwoot.Options{BaseURL: parse(t, closed.URL), AccountID: 3})
+	c, err := chatwoot.New(chatwoot.Options{BaseURL: parse(t, "http://"+porttest.Refusing(t)), AccountID: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/hotdash/chatwoot-sla/internal/health"
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 // says returns a probe with a fixed outcome.
@@ -105,9 +106,7 @@ func TestRealFailuresGetTheirReasonAndKeepTheToken(t *testing.T) {
 		return srv.URL
 	}
 	refused := func(t *testing.T, _ http.HandlerFunc) string {
-		srv := httptest.NewServer(nil)
-		srv.Close()
-		return srv.URL
+		return "http://" + porttest.Refusing(t)
 	}
 	untrusted := func(t *testing.T, h http.HandlerFunc) string {
 		srv := httptest.NewUnstartedServer(h)

@@ -862,8 +862,8 @@ func (n *napping) pass(d time.Duration) {
 	}
 }
 
-// until waits for a sleep of the given length, and fails the test when the
-// ledger does not come to one.
+// until waits for a sleep of the given length, ends those before it, and fails
+// the test when the ledger does not come to one.
 func (n *napping) until(t *testing.T, want time.Duration) {
 	t.Helper()
 	for d := range n.naps {
@@ -873,6 +873,7 @@ func (n *napping) until(t *testing.T, want time.Duration) {
 		if d < 0 || d > time.Minute {
 			t.Fatalf("it wants to sleep for %v", d)
 		}
+		n.pass(d)
 	}
 }
 

@@ -226,6 +226,17 @@ func (r *rig) settled() *monitor.Picture {
 	})
 }
 
+// settle has a conversation read when the monitor rests: the next rest is then
+// one after it has taken that in.
+func (r *rig) settle(ctx context.Context, id int64) error {
+	select {
+	case <-r.rests:
+		return r.mon.Settle(ctx, id)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // clocks returns the clocks on a picture by conversation.
 func clocks(p *monitor.Picture) map[int64]sla.Clock {
 	m := map[int64]sla.Clock{}

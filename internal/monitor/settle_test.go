@@ -78,10 +78,10 @@ func TestSettleReadsAConversationNow(t *testing.T) {
 	r.sim.Delete(r.ServerNow(), gone)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := r.mon.Settle(ctx, conv); err != nil {
+	if err := r.settle(ctx, conv); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.mon.Settle(ctx, gone); err != nil {
+	if err := r.settle(ctx, gone); err != nil {
 		t.Fatalf("a conversation that is gone: %v", err)
 	}
 	p = r.until("both have left", func(p *monitor.Picture) bool { return len(clocks(p)) == 0 })
@@ -188,7 +188,7 @@ func TestAPollOutdatesWhatWasSettledBefore(t *testing.T) {
 	h.letGo()
 	r.next()
 	marker := r.sim.CustomerOpens(r.ServerNow(), r.sim.Inboxes()[0], "")
-	if err := r.mon.Settle(t.Context(), marker); err != nil {
+	if err := r.settle(t.Context(), marker); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the next is known", func(p *monitor.Picture) bool {

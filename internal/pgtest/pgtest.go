@@ -30,6 +30,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 // startLimit is generous: the first start on a busy machine takes seconds.
@@ -82,6 +84,7 @@ type Server struct {
 	bin     string // folder of its programs
 	home    string // folder of its files
 	port    int
+	held    net.Conn             // keeps the port from others while the server is stopped
 	account *syscall.SysProcAttr // whose processes they are
 	process *exec.Cmd
 	done    chan error // the end of the process
@@ -187,12 +190,12 @@ func (s *Server) prepare(ctx context.Context) error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	held, err := porttest.Hold()
 	if err != nil {
 		return err
 	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	return l.Close()
+	s.held, s.port = held, held.LocalAddr().(*net.TCPAddr).Port
+	return nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.home, "data") }
@@ -248,7 +251,7 @@ func (s *Server) stop() error {
 	return nil
 }
 
-func (s *Server) close() error { return errors.Join(s.stop(), os.RemoveAll(s.home)) }
+func (s *Server) close() error { return errors.Join(s.stop(), s.held.Close(), os.RemoveAll(s.home)) }
 
 // exec runs a statement as the owner of everything.
 func (s *Server) exec(ctx context.Context, statement string) error {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/hotdash/chatwoot-sla/internal/ledger"
 	"github.com/hotdash/chatwoot-sla/internal/pgtest"
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/store/storetest"
 )
@@ -127,12 +128,7 @@ func TestPostgresUserWithoutPrivileges(t *testing.T) {
 
 func TestPostgresErrorsNameTheSettingAndNotTheSecret(t *testing.T) {
 	good := postgres(t).DatabaseURL
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := porttest.Refusing(t)
 	const secret = "s3cr3t"
 	for name, tt := range map[string]struct{ url, want string }{
 		"not a URL":                       {"postgres://me:" + secret + "@host:port/db", "percent-encoded"},

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
@@ -143,12 +144,6 @@ type transport func() error
 func (f transport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f() }
 
 func TestPingExplainsWhyThereIsNoAnswer(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := "http://" + listener.Addr().String()
-	listener.Close()
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are to fail
 	secure.StartTLS()
@@ -161,7 +156,7 @@ func TestPingExplainsWhyThereIsNoAnswer(t *testing.T) {
 		via  http.RoundTripper
 		says string
 	}{
-		"nothing listens":           {closed, nil, "nothing listens at"},
+		"nothing listens":           {"http://" + porttest.Refusing(t), nil, "nothing listens at"},
 		"an unknown certificate":    {secure.URL, nil, "the certificate is not trusted"},
 		"https where there is none": {strings.Replace(plain.URL, "http", "https", 1), nil, "does not speak TLS at this port"},
 		"a name that is none":       {"https://sla.invalid", transport(func() error { return &net.DNSError{Err: "no such host", Name: "sla.invalid", IsNotFound: true} }), "the name sla.invalid does not resolve"},
