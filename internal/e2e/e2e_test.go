@@ -331,6 +331,7 @@ func TestEveryRuleReturnsData(t *testing.T) {
 		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real",
 		"LLAMAINDEX_URL="+services.URL, "AGENT_SDK_URL="+services.URL)
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
+	d.Await("/metrics", "chatwoot_sla_queue_jobs")          // what comes before its database is open is lost
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "") // a job that waits: nobody listens at the other service
 	// Without an incident there is nothing to say of when it began.
 	d.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")
