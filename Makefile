@@ -32,7 +32,7 @@ deps: ## Install what tests call (as root on Debian), or name what is missing
 	@tools/deps $(DEPS)
 
 test: deps ## Run all tests with the race detector
-	go test -race -timeout 25m ./...
+	go test -race -timeout 60m ./...
 
 # Debian's are years old; these are what new installations run. The service
 # discovery that is left out, all but DNS, is most of Prometheus.

@@ -46,7 +46,7 @@ func scraped(t *testing.T) (*promtest.Prometheus, *chatwootsim.Server) {
 	}
 	now := time.Now()
 	for _, id := range d.Sim.Inboxes() {
-		for _, wait := range []time.Duration{time.Minute, 16 * time.Minute, 26 * time.Minute, 40 * time.Minute} {
+		for _, wait := range []time.Duration{time.Minute, 16 * time.Minute, 25*time.Minute + 10*time.Second, 40 * time.Minute} {
 			d.Sim.HandOff(now.Add(-wait), d.Sim.CustomerOpens(now.Add(-wait), id, ""))
 		}
 		late := d.Sim.CustomerOpens(now.Add(-time.Hour), id, "")
@@ -112,7 +112,7 @@ func service(t *testing.T) string {
 func awaitData(t *testing.T, p *promtest.Prometheus, expr string) model.Vector {
 	t.Helper()
 	var answer model.Vector
-	promtest.Await(t, time.Minute, expr, func() error {
+	promtest.Await(t, 3*time.Minute, expr, func() error {
 		var err error
 		answer, err = p.Query(expr)
 		if err == nil && !slices.ContainsFunc(answer, func(s *model.Sample) bool { return !math.IsNaN(float64(s.Value)) }) {

@@ -94,7 +94,10 @@ func self(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 }
 
 func settingsFor(url string) []string {
-	return []string{"CHATWOOT_BASE_URL=" + url, "CHATWOOT_TOKEN=" + testToken, "CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(testAccount)}
+	return []string{
+		"CHATWOOT_BASE_URL=" + url, "CHATWOOT_TOKEN=" + testToken, "CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(testAccount),
+		"WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "MAINTENANCE_RRULE=off",
+	}
 }
 
 // The command and the shell script that backs it up are held to the same
@@ -180,7 +183,7 @@ func TestServeStopsOnSIGTERM(t *testing.T) {
 	s := httptest.NewServer(sim)
 	defer s.Close()
 
-	cmd := self(t, t.TempDir(), append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0"), "serve")
+	cmd := self(t, t.TempDir(), append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "SHUTDOWN_TIMEOUT=2m"), "serve")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +200,7 @@ func TestServeStopsOnSIGTERM(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the waiting conversation does not show in the metrics")
 		}
+		<-time.After(50 * time.Millisecond)
 	}
 	if page := body(t, address); !strings.Contains(page, "min") || strings.Contains(page, testToken) {
 		t.Errorf("page:\n%s", page)
@@ -261,6 +265,7 @@ func TestDemoShowsEveryLevelAndLeavesNothingBehind(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not all levels show within two minutes: %v", status.Waiting)
 		}
+		<-time.After(50 * time.Millisecond)
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)

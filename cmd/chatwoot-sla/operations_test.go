@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 )
 
@@ -21,7 +22,7 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	s := httptest.NewServer(sim)
 	defer s.Close()
 	dir := t.TempDir()
-	env := append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "HEALTH_INTERVAL=10s", "POLL_INTERVAL=5s", "MAINTENANCE_RRULE=off")
+	env := append(settingsFor(s.URL), "LISTEN_ADDR=127.0.0.1:0", "HEALTH_INTERVAL=10s", "POLL_INTERVAL=5s")
 	daemon := self(t, dir, env, "serve")
 	stderr, err := daemon.StderrPipe()
 	if err != nil {
@@ -42,7 +43,7 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	}()
 	await := func(path, want string) {
 		t.Helper()
-		enough := time.After(time.Minute)
+		enough := time.After(2 * time.Minute)
 		for !strings.Contains(body(t, address+path), want) {
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -56,6 +57,21 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 		out, err := self(t, dir, env, args...).CombinedOutput()
 		if _, failed := err.(*exec.ExitError); err != nil && !failed || !strings.Contains(string(out), want) { //nolint:errorlint // exec returns it as it is
 			t.Errorf("%q: %v, and %q is missing in:\n%s", args, err, want, out)
+		}
+	}
+	// What a page shows may be in the database a moment later.
+	eventually := func(want string, args ...string) {
+		t.Helper()
+		for enough := time.After(2 * time.Minute); ; {
+			out, err := self(t, dir, env, args...).CombinedOutput()
+			if strings.Contains(string(out), want) {
+				return
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-enough:
+				t.Fatalf("%q: %v, and it does not come to say %q:\n%s", args, err, want, out)
+			}
 		}
 	}
 	await("/metrics", "chatwoot_sla_maintenance_active 0")
@@ -75,8 +91,11 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 	}
 
 	await("/metrics", `chatwoot_sla_probe_success{probe="rails_health"} 1`)
+	eventually("✓ SLA monitoring active", "checklist") // which a fault would put off
+	apptest.BetweenChecks(t, address)                  // or the probes would fail one after the other
 	heal := sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
 	await("/metrics", `chatwoot_sla_incident_active{level="2"} 1`)
+	eventually("**Status**: ONGOING", "incident", "--output", "markdown")
 	run("Added to incident 1, ongoing for ", "incident", "note", "--action", "restarted Puma, then Sidekiq", "--next", "roll back")
 	run("**Subject**: Chatwoot Health Check Failure - Level 2\n\n**Status**: ONGOING\n", "incident", "--output", "markdown")
 	run("3. restarted Puma, then Sidekiq\n", "incident", "1")
@@ -89,5 +108,6 @@ func TestOperationsBesideTheDaemon(t *testing.T) {
 
 	heal()
 	await("/metrics", `chatwoot_sla_incident_active{level="2"} 0`)
+	eventually("**Status**: RESOLVED", "incident", "--output", "markdown")
 	run("Added to incident 1, over for ", "incident", "note", "--action", "restarted nginx")
 }

@@ -181,9 +181,10 @@ func (d *Drafting) Decide(id int64, token string, body map[string]string) (statu
 // Until calls a function until it returns true.
 func Until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); {
+	// What came in a webhook that is lost takes a minute and a half to be found.
+	for deadline := time.Now().Add(3 * time.Minute); !done(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute: %s", what)
+			t.Fatalf("waited three minutes: %s", what)
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):

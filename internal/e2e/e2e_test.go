@@ -60,11 +60,12 @@ type chain struct {
 
 // start runs a chain on the rules and the configuration that are shipped. Texts
 // in them are replaced only where a test would wait for minutes: each pair of
-// shorter is what stands there, and what takes its place.
-func start(t *testing.T, prepare func(*chatwootsim.Server), shorter ...string) *chain {
+// shorter is what stands there, and what takes its place. The settings are the
+// daemon's.
+func start(t *testing.T, prepare func(*chatwootsim.Server), settings []string, shorter ...string) *chain {
 	t.Helper()
 	c := &chain{slack: promtest.StartSlack(t), mail: promtest.StartMail(t)}
-	c.daemon = apptest.StartWith(t, prepare)
+	c.daemon = apptest.StartWith(t, prepare, settings...)
 
 	dir := t.TempDir()
 	configuration := promtest.RenderAlertmanager(
@@ -152,11 +153,11 @@ func complete(t *testing.T, m promtest.Message) {
 
 func TestBreachReachesSlackInUnder30Seconds(t *testing.T) {
 	t.Parallel()
-	// Far enough ahead for everything to run by then. Chatwoot tells whole seconds.
-	deadline := time.Now().Add(40 * time.Second).Truncate(time.Second)
-	c := start(t, func(sim *chatwootsim.Server) {
-		sim.CustomerOpens(deadline.Add(-30*time.Minute), sim.Inboxes()[0], "Is anybody there?")
-	})
+	// With a shorter promise the clock can start when everything runs.
+	c := start(t, func(*chatwootsim.Server) {}, []string{"CHATWOOT_SLA_MINUTES=1", "SLA_WARNING_MINUTES=2", "SLA_URGENT_MINUTES=1"})
+	opened := time.Now().Truncate(time.Second) // as Chatwoot tells it
+	c.daemon.Sim.CustomerOpens(opened, c.daemon.Sim.Inboxes()[0], "Is anybody there?")
+	deadline := opened.Add(time.Minute)
 	m := await(t, &c.slack.Inbox, "support", "A customer has waited longer than the SLA", 1)[0]
 	took := m.At.Sub(deadline)
 	report := fmt.Sprintf("breach to Slack message: %.1f s, with a scrape every %v", took.Seconds(), interval)
@@ -174,7 +175,7 @@ func TestOutagePagesOnceRepeatsAndResolves(t *testing.T) {
 	t.Parallel()
 	const repeat = 15 * time.Second
 	c := start(
-		t, apptest.EveryLevel,
+		t, apptest.EveryLevel, nil,
 		"group_interval: 1m", "group_interval: 5s",
 		"repeat_interval: 14m", "repeat_interval: "+repeat.String(),
 	)
@@ -182,6 +183,7 @@ func TestOutagePagesOnceRepeatsAndResolves(t *testing.T) {
 	healthy(t, c)
 	quiet := len(c.slack.Messages("support"))
 
+	apptest.BetweenChecks(t, c.daemon.URL) // or one probe would fail before the other, which is level 1
 	heal := c.daemon.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultDropConn})
 	page := await(t, &c.slack.Inbox, "incidents", level2, 1)[0]
 	if !strings.HasPrefix(page.Pretext, "<!here> ") || !strings.Contains(page.Pretext, "Operators: work from the mailbox") {
@@ -218,7 +220,7 @@ func TestOutagePagesOnceRepeatsAndResolves(t *testing.T) {
 func TestFailingProbeIsPostedAndEscalates(t *testing.T) {
 	t.Parallel()
 	c := start(
-		t, func(*chatwootsim.Server) {},
+		t, func(*chatwootsim.Server) {}, nil,
 		// Five minutes of one failing probe.
 		"chatwoot_sla:probes_failing[5m]", "chatwoot_sla:probes_failing[30s]",
 		"chatwoot_sla:probes_failing offset 5m", "chatwoot_sla:probes_failing offset 30s",
@@ -245,7 +247,7 @@ func TestFailingProbeIsPostedAndEscalates(t *testing.T) {
 // over.
 func TestNothingPagesInMaintenance(t *testing.T) {
 	t.Parallel()
-	c := start(t, func(*chatwootsim.Server) {}, "group_interval: 1m", "group_interval: 5s")
+	c := start(t, func(*chatwootsim.Server) {}, nil, "group_interval: 1m", "group_interval: 5s")
 	healthy(t, c)
 	w := app.MaintenanceWindow{Start: time.Now(), End: time.Now().Add(time.Hour), Reason: "upgrade"}
 	if _, err := app.StartMaintenance(t.Context(), c.daemon.Config, w, time.Now()); err != nil {
@@ -329,6 +331,7 @@ func TestEveryRuleReturnsData(t *testing.T) {
 		"CHATWOOT_WEBHOOK_SECRET="+secret, "WEBHOOK_FORWARD_URL=http://127.0.0.1:1", "WEBHOOK_FORWARD_SECRET=EXAMPLE-forward-secret-not-real",
 		"LLAMAINDEX_URL="+services.URL, "AGENT_SDK_URL="+services.URL)
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: secret, Subscriptions: webhook.Subscriptions})
+	d.Await("/metrics", "chatwoot_sla_queue_jobs")          // what comes before its database is open is lost
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "") // a job that waits: nobody listens at the other service
 	// Without an incident there is nothing to say of when it began.
 	d.Await("/metrics", "chatwoot_sla_poll_last_success_timestamp_seconds [1-9]")

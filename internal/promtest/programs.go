@@ -98,7 +98,7 @@ func serve(t testing.TB, dir, name, ready string, args func(addr string) []strin
 			t.Logf("%s said:\n%s", name, tail(s.log.Bytes(), 8<<10))
 		}
 	})
-	Await(t, time.Minute, name+" to be ready", func() error {
+	Await(t, 3*time.Minute, name+" to be ready", func() error {
 		select {
 		case <-s.done:
 			t.Fatalf("%s ended at once:\n%s", name, s.log)

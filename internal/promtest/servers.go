@@ -67,7 +67,7 @@ func StartWatching(t testing.TB, w Watch) *Prometheus {
 		fmt.Fprintf(&c, "alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", w.Alertmanager)
 	}
 	p := StartPrometheus(t, t.TempDir(), c.String())
-	Await(t, time.Minute, "two scrapes of "+w.Target, func() error {
+	Await(t, 3*time.Minute, "two scrapes of "+w.Target, func() error {
 		v, err := p.Query("sum_over_time(up[1h])")
 		if err == nil && (len(v) == 0 || v[0].Value < 2) {
 			err = fmt.Errorf("so far: %v", v)

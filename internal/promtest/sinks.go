@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -66,7 +67,11 @@ type Slack struct {
 func StartSlack(t testing.TB) *Slack {
 	s := &Slack{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m, err := slackMessage(r.Body)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // Alertmanager was stopped as it wrote
+		}
+		m, err := slackMessage(body)
 		if err != nil {
 			// As Slack does. Alertmanager gives up, and the test misses the message.
 			http.Error(w, "invalid_payload", http.StatusBadRequest)
@@ -92,7 +97,7 @@ func (s *Slack) Hook(t testing.TB, name string) string {
 	return file
 }
 
-func slackMessage(body io.Reader) (Message, error) {
+func slackMessage(body []byte) (Message, error) {
 	var posted struct {
 		Channel     string `json:"channel"`
 		Attachments []struct {
@@ -104,7 +109,7 @@ func slackMessage(body io.Reader) (Message, error) {
 			Text     string `json:"text"`
 		} `json:"attachments"`
 	}
-	if err := json.NewDecoder(body).Decode(&posted); err != nil {
+	if err := json.Unmarshal(body, &posted); err != nil {
 		return Message{}, err
 	}
 	if len(posted.Attachments) != 1 {
@@ -176,7 +181,7 @@ func (m *Mail) talk(conn net.Conn) error {
 		case "DATA":
 			say("354 go on")
 			received, err := email(c.DotReader())
-			if errors.Is(err, io.ErrUnexpectedEOF) {
+			if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 				return nil
 			}
 			if err != nil {

@@ -203,7 +203,7 @@ func environ(chatwoot, dir string) []string {
 		"CHATWOOT_BASE_URL=" + chatwoot, "CHATWOOT_TOKEN=" + chatwootsim.DemoToken,
 		"CHATWOOT_ACCOUNT_ID=" + strconv.Itoa(chatwootsim.DemoAccountID), "CHATWOOT_REQUESTS_PER_MINUTE=3000",
 		"CHATWOOT_SLA_MINUTES=1", "SLA_WARNING_MINUTES=2", "SLA_URGENT_MINUTES=1",
-		"POLL_INTERVAL=5s", "HEALTH_INTERVAL=10s", "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0",
+		"POLL_INTERVAL=5s", "HEALTH_INTERVAL=10s", "LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "MAINTENANCE_RRULE=off",
 		"DATA_DIR=" + filepath.Join(dir, "data"), "ARTIFACTS_DIR=" + filepath.Join(dir, "artifacts"),
 	}
 }
