@@ -96,7 +96,7 @@ func TestMaintenanceByHand(t *testing.T) {
 }
 
 func TestMaintenanceThatMakesNoSenseIsRefused(t *testing.T) {
-	d := apptest.Start(t)
+	d := apptest.Start(t, "MAINTENANCE_RRULE=FREQ=MONTHLY;BYDAY=2TU;BYHOUR=2")
 	d.Await("/metrics", `chatwoot_sla_maintenance_active [01]`)
 	now := time.Date(2026, 3, 9, 9, 0, 0, 0, time.UTC)
 	window := func(from, to time.Duration, reason string) app.MaintenanceWindow {
