@@ -77,7 +77,7 @@ var layout = map[string]allowance{
 	"internal/pgtest":          {ours: []string{"porttest"}, theirs: []string{"github.com/jackc/pgx"}, testing: true},
 	"internal/porttest":        {testing: true},
 	"internal/apptest":         {ours: []string{"app", "chatwoot", "chatwootsim", "config", "webhook"}, theirs: []string{zap}, testing: true},
-	"internal/promtest":        {theirs: anyModule, testing: true},
+	"internal/promtest":        {ours: []string{"porttest"}, theirs: anyModule, testing: true},
 	"cmd/chatwoot-sla": {
 		ours:   []string{"app", "chatwoot", "chatwootsim", "checkup", "config", "health", "incident", "pipeline", "queue", "report", "store", "webhook"},
 		theirs: anyModule,

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hotdash/chatwoot-sla/internal/porttest"
 )
 
 // programsVariable names the environment variable with a folder whose programs
@@ -80,7 +81,7 @@ type Server struct {
 // serve starts a program that tells at ready when it can be used.
 func serve(t testing.TB, dir, name, ready string, args func(addr string) []string) *Server {
 	t.Helper()
-	addr := freeAddr(t)
+	addr := porttest.Refusing(t) // neither Prometheus nor Alertmanager tells which port ":0" became
 	s := &Server{URL: "http://" + addr, Addr: addr, Dir: dir, t: t, log: &bytes.Buffer{}, done: make(chan struct{})}
 	s.cmd = exec.Command(Program(t, name), args(addr)...)
 	s.cmd.Dir = dir
@@ -172,18 +173,6 @@ func Await(t testing.TB, limit time.Duration, what string, check func() error) {
 		case <-tick.C:
 		}
 	}
-}
-
-// freeAddr returns an address of this machine that nobody listens on. Neither
-// Prometheus nor Alertmanager tells which port ":0" became.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func tail(b []byte, n int) []byte {
