@@ -248,6 +248,8 @@ func (s *server) settle(ctx context.Context, it pipeline.Item, v pipeline.Verdic
 		return after, http.StatusOK, ""
 	case after.Message == 0:
 		return after, http.StatusNotFound, "the approval has just been purged"
+	case v.Action == pipeline.Settle:
+		return after, http.StatusConflict, fmt.Sprintf("only a reply that is %s can be settled, and this item is %s", pipeline.Unknown, after.State)
 	}
 	return after, http.StatusConflict, "this decision was not taken: " + settledBy(after)
 }
