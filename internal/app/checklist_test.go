@@ -27,19 +27,41 @@ func checklists(t *testing.T, d *apptest.Daemon) []string {
 	return files
 }
 
+// kept reports whether something holds of the database of a daemon, once it has
+// one.
+func kept(t *testing.T, d *apptest.Daemon, holds func(*store.Reader) (bool, error)) bool {
+	t.Helper()
+	db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
+	if err != nil {
+		return false
+	}
+	ok, err := holds(db)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
+// recorded waits until it is recorded that conversations were read after an
+// instant.
+func recorded(t *testing.T, d *apptest.Daemon, after time.Time) {
+	t.Helper()
+	eventually(t, "what was read is recorded", func() bool {
+		return kept(t, d, func(db *store.Reader) (bool, error) {
+			synced, err := db.SyncedTo(t.Context())
+			return synced.After(after), err
+		})
+	})
+}
+
 // window opens maintenance when the daemon has begun its ledger.
 func window(t *testing.T, d *apptest.Daemon, length time.Duration) app.MaintenanceWindow {
 	t.Helper()
 	eventually(t, "the ledger has begun", func() bool {
-		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
-		if err != nil {
-			return false
-		}
-		from, err := db.LedgerFrom(t.Context())
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return !from.IsZero()
+		return kept(t, d, func(db *store.Reader) (bool, error) {
+			from, err := db.LedgerFrom(t.Context())
+			return !from.IsZero(), err
+		})
 	})
 	now := d.Now()
 	w, err := app.StartMaintenance(t.Context(), d.Config, app.MaintenanceWindow{Start: now, End: now.Add(length), Reason: "upgrade"}, now)
@@ -68,7 +90,7 @@ func TestAWindowBeforeTheMonitorLeavesNothingToExamine(t *testing.T) {
 // that is over, while no conversation can be read.
 func restarted(t *testing.T) (d *apptest.Daemon, heal func()) {
 	t.Helper()
-	d = quick(t, "MAINTENANCE_RRULE=off")
+	d = quick(t)
 	w := window(t, d, time.Minute)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
@@ -191,7 +213,7 @@ func TestTheChecklistJudgesWhatWaits(t *testing.T) {
 
 // What prolongs a window may be known only when that is over and examined.
 func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
-	d := quick(t, "MAINTENANCE_RRULE=off")
+	d := quick(t)
 	d.Await("/api/v1/status", `"synced_at"`)
 	w := window(t, d, time.Minute)
 	eventually(t, "the first checklist", func() bool { return len(checklists(t, d)) == 1 })
@@ -209,11 +231,20 @@ func TestAWindowThatIsProlongedAfterItsEndHasAnotherChecklist(t *testing.T) {
 }
 
 func TestTheChecklistComparesTheVersionThatWasLastHeardOf(t *testing.T) {
-	d := quick(t, "MAINTENANCE_RRULE=off")
+	d := quick(t)
 	d.Await("/metrics", up)
 	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
 	d.Await("/metrics", `chatwoot_sla_probe_success\{probe="rails_health"\} 0`)
-	window(t, d, time.Minute)
+	w := window(t, d, time.Hour)
+	eventually(t, "how things are is noted", func() bool {
+		return kept(t, d, func(db *store.Reader) (bool, error) {
+			c, err := db.Checklist(t.Context(), w.Start)
+			return c.Baseline != "", err
+		})
+	})
+	if _, _, err := app.StopMaintenance(t.Context(), d.Config, 0, d.Now()); err != nil {
+		t.Fatal(err)
+	}
 	d.Await("/metrics", `chatwoot_sla_checklist_failed\{item="health"\} 1`)
 	if list := evidence(t, d, "checklists/checklist-*.json"); !strings.Contains(list, "; Chatwoot was "+string(chatwootsim.V415)+", and does not tell its version now") {
 		t.Errorf("of Chatwoot that is down:\n%s", list)
@@ -226,7 +257,7 @@ func TestTheChecklistComparesTheVersionThatWasLastHeardOf(t *testing.T) {
 }
 
 func TestTheChecklistSaysThatNoVersionWasKnown(t *testing.T) {
-	d := quick(t, "MAINTENANCE_RRULE=off")
+	d := quick(t)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,17 +317,7 @@ func TestADatabaseThatHangsDoesNotKeepWorkFromPausing(t *testing.T) {
 
 func TestTheChecklistFailsWhenNobodyReadsConversations(t *testing.T) {
 	d := apptest.Start(t, "MAINTENANCE_RRULE=off")
-	eventually(t, "what was read is recorded", func() bool {
-		db, err := store.OpenReader(t.Context(), store.Options{DataDir: d.Config.DataDir})
-		if err != nil {
-			return false
-		}
-		synced, err := db.SyncedTo(t.Context())
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return !synced.IsZero()
-	})
+	recorded(t, d, time.Time{})
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,22 +11,40 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/apptest"
 	"github.com/hotdash/chatwoot-sla/internal/chatwootsim"
 	"github.com/hotdash/chatwoot-sla/internal/report"
+	"github.com/hotdash/chatwoot-sla/internal/store"
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
-// A day that ends leaves its reports. Sixty times as fast as real time, the
-// last minutes of a day and the first of the next take seconds.
+// counted lets time pass until the one message that has come is counted on its
+// day, which is that on which the counts are saved.
+func counted(t *testing.T, d *apptest.Daemon, clock *chatwootsim.ManualClock, day string) {
+	t.Helper()
+	d.Await("/metrics", `chatwoot_sla_webhook_processing_duration_seconds_count 1\n`)
+	eventually(t, "the message is counted", func() bool {
+		clock.Advance(500 * time.Millisecond) // slowly: whoever sleeps too long finds another day
+		return kept(t, d, func(db *store.Reader) (bool, error) {
+			counts, err := db.WebhookCounts(t.Context(), day)
+			return counts[store.WebhookCount{Day: day, Name: webhook.CountProcessing, Label: "+Inf"}] == 1, err
+		})
+	})
+}
+
+// A day that ends leaves its reports.
 func TestADayThatEndsLeavesItsEvidence(t *testing.T) {
-	evening := time.Date(2026, 3, 2, 23, 56, 0, 0, time.UTC)
-	d := apptest.StartFast(t, evening, 60, "CHATWOOT_WEBHOOK_SECRET="+hookSecret)
+	const ended = "2026-03-02"
+	clock := chatwootsim.NewManualClock(time.Date(2026, 3, 2, 23, 40, 0, 0, time.UTC))
+	d := apptest.StartBy(t, clock, func(*chatwootsim.Server) {}, append([]string{"CHATWOOT_WEBHOOK_SECRET=" + hookSecret}, seldom...)...)
 	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
-	conv := d.Sim.CustomerOpens(evening.Add(time.Minute), d.Sim.Inboxes()[0], "My parcel is lost.")
-	d.Sim.AgentReplies(evening.Add(2*time.Minute), conv)
+	conv := d.Sim.CustomerOpens(d.Now(), d.Sim.Inboxes()[0], "My parcel is lost.")
+	d.Sim.Flush() // a webhook tells how things stand when it is sent
+	d.Sim.AgentReplies(d.Now(), conv)
 	d.Sim.Flush()
+	counted(t, d, clock, ended)
 
-	folder := filepath.Join(d.Artifacts, "support", "2026-03-02")
+	folder := filepath.Join(d.Artifacts, "support", ended)
 	eventually(t, "both are written", func() bool {
+		clock.Advance(10 * time.Second)
 		_, report := os.Stat(filepath.Join(folder, "sla-breach-report.json"))
 		_, hooks := os.Stat(filepath.Join(folder, "webhook-reliability.json"))
 		return report == nil && hooks == nil
@@ -44,7 +62,7 @@ func TestADayThatEndsLeavesItsEvidence(t *testing.T) {
 	if err := json.Unmarshal(text, &day); err != nil {
 		t.Fatal(err)
 	}
-	if day.Day != "2026-03-02" || day.Answered["accepted"] != 1 || day.Received < 2 || day.Ack.Count != day.Received || day.Processing.Count != 1 {
+	if day.Day != ended || day.Answered["accepted"] != 1 || day.Received < 2 || day.Ack.Count != day.Received || day.Processing.Count != 1 {
 		t.Errorf("the day is %s", text)
 	}
 }
@@ -76,13 +94,13 @@ func TestADayIsReportedWhenAllOfItIsKnown(t *testing.T) {
 		}
 	}, seldom...)
 	eventually(t, "it is known who waits", func() bool {
-		clock.Advance(time.Second)
+		clock.Advance(100 * time.Millisecond) // in twelve minutes they are late
 		return strings.Contains(d.Get("/api/v1/report?from=2026-03-02&to=2026-03-03"), `"still_running": 3`)
 	})
 	heal := d.Sim.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultStatus, Status: 503})
 
 	eventually(t, "the report waits", func() bool {
-		clock.Advance(time.Minute)
+		clock.Advance(10 * time.Second) // at two it waits no longer
 		return strings.Contains(d.Log.String(), "the daily report waits")
 	})
 	if text, ok := dailyReport(d, day, report.JSON); ok {
@@ -165,6 +183,7 @@ func TestOneReportThatCannotBeWrittenLeavesTheOther(t *testing.T) {
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
 	d.Sim.CustomerOpens(d.Now(), d.Sim.Inboxes()[0], "My parcel is lost.")
 	d.Sim.Flush()
+	counted(t, d, clock, day)
 	eventually(t, "the breach report is written", func() bool {
 		clock.Advance(time.Minute)
 		return finished(d, day)

@@ -64,6 +64,10 @@ func register(t *testing.T, p *patient, address string) string {
 
 func TestDoctor(t *testing.T) {
 	const hook = "/api/webhooks/chatwoot"
+	// A Date header says whole seconds; how far apart clocks are that stand still
+	// is rounded alike each time.
+	noon := time.Date(2026, 3, 10, 12, 0, 0, 250_000_000, time.UTC)
+	clock := func() time.Time { return noon }
 	tests := []struct {
 		name    string
 		ail     func(*testing.T, *patient)
@@ -133,7 +137,7 @@ func TestDoctor(t *testing.T) {
 		}, "callback", checkup.Warning, "10.0.0.7 is a private address, and Chatwoot 4.15.1 sends nothing", "SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true"},
 		{"a server that does not sign", func(t *testing.T, p *patient) {
 			p.sim.Close()
-			p.sim = chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true, Version: chatwootsim.V42})
+			p.sim = chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true, Version: chatwootsim.V42, Now: clock})
 			register(t, p, "https://sla.example.com"+hook)
 			p.set("CHATWOOT_WEBHOOK_SECRET=some-secret-or-other")
 		}, "signature", checkup.Failed, "does not sign", "4.12.0"},
@@ -160,7 +164,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &patient{sim: chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true})}
+			p := &patient{sim: chatwootsim.New(chatwootsim.Options{Token: apptest.Token, NoThrottle: true, Now: clock})}
 			p.set("CHATWOOT_TOKEN="+apptest.Token, fmt.Sprintf("CHATWOOT_ACCOUNT_ID=%d", chatwootsim.DemoAccountID), "DATA_DIR="+t.TempDir(), "ARTIFACTS_DIR="+t.TempDir())
 			tt.ail(t, p)
 			t.Cleanup(func() { p.sim.Close() })
@@ -177,7 +181,7 @@ func TestDoctor(t *testing.T) {
 			}
 			t.Cleanup(s.Close)
 			loaded, mistakes := config.Load(config.Options{Environ: append([]string{"CHATWOOT_BASE_URL=" + s.URL}, p.settings...)})
-			list := app.Doctor(t.Context(), app.Options{Config: loaded.Config, Version: "test"}, loaded.Warnings(), mistakes)
+			list := app.Doctor(t.Context(), app.Options{Config: loaded.Config, Version: "test", Now: clock}, loaded.Warnings(), mistakes)
 
 			var text bytes.Buffer
 			if err := list.WriteText(&text, false); err != nil {

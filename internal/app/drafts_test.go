@@ -153,12 +153,19 @@ func TestWhatIsAnsweredOrResolvedNeedsNoDecision(t *testing.T) {
 	d.Await("/metrics", `chatwoot_sla_approvals_total\{decision="cancelled"\} 2`)
 }
 
+// unlisted keeps a daemon from reading lists of conversations, which webhooks
+// make it do whatever POLL_INTERVAL is.
+func unlisted(d *apptest.Drafting) {
+	d.Sim.Inject(chatwootsim.Fault{Query: "assignee_type", Kind: chatwootsim.FaultStatus, Status: 503})
+}
+
 // An agent who is faster than the approval, but not than its click.
 func TestAnApprovedReplyThatCameTooLateIsNotSent(t *testing.T) {
 	d := apptest.StartDrafting(t, "POLL_INTERVAL=1h")
 	conversation := opens(d, question)
 	it := d.Item(conversation)
 	d.Sim.WebhookFaults(chatwootsim.WebhookFaults{Drop: 1})
+	unlisted(d)
 	d.Sim.AgentReplies(time.Now(), conversation)
 	if status, _ := d.Decide(it.ID, apptest.Ada, map[string]string{"action": "approve"}); status != http.StatusOK {
 		t.Fatal(status)
@@ -171,6 +178,7 @@ func TestAnApprovedReplyThatCameTooLateIsNotSent(t *testing.T) {
 // Whoever approves a reply looks away; somebody must see that it was not sent.
 func TestApprovedReplyThatCannotBeSentIsShown(t *testing.T) {
 	d := apptest.StartDrafting(t, "POLL_INTERVAL=1h")
+	unlisted(d)
 	conversation := opens(d, question)
 	it := d.Item(conversation)
 	d.Sim.Delete(time.Now(), conversation)

@@ -15,7 +15,7 @@ import (
 // mount makes dir a small file system of its own.
 func mount(t *testing.T, dir string, flags uintptr) {
 	t.Helper()
-	if err := syscall.Mount("none", dir, "tmpfs", flags, "size=1m"); err != nil {
+	if err := syscall.Mount("none", dir, "tmpfs", flags, "size=3m"); err != nil {
 		t.Skipf("a file system of its own: %v; that takes root", err)
 	}
 	t.Cleanup(func() {
@@ -112,7 +112,7 @@ func TestDiskThatFillsUp(t *testing.T) {
 	d.works()
 	d.settles()
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(ballast, make([]byte, 3<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk: %v", err)
 	}
 	d.fails(func() {

@@ -32,8 +32,9 @@ type desk struct {
 	want map[int64]ledger.Outcome
 }
 
-func openDesk(t *testing.T, at store.Options, settings ...string) *desk {
+func openDesk(t *testing.T, at store.Options) *desk {
 	t.Helper()
+	settings := []string{"MAINTENANCE_RRULE=off"}
 	if at.DataDir != "" {
 		settings = append(settings, "DATA_DIR="+at.DataDir)
 	}
@@ -43,28 +44,12 @@ func openDesk(t *testing.T, at store.Options, settings ...string) *desk {
 	return &desk{apptest.StartFast(t, time.Now(), fast, settings...), t, at, map[int64]ledger.Outcome{}}
 }
 
-// now is Chatwoot's time, which runs fast.
-func (d *desk) now() time.Time {
-	d.t.Helper()
-	for line := range strings.Lines(d.Get("/api/v1/status")) {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(line), `"now": "`); ok {
-			now, err := time.Parse(time.RFC3339Nano, strings.TrimRight(text, `",`))
-			if err != nil {
-				d.t.Fatal(err)
-			}
-			return now
-		}
-	}
-	d.t.Fatal("the status tells no time")
-	return time.Time{}
-}
-
 // works sees to it that levels and board follow Chatwoot, and lets an outcome
 // of each kind be decided.
 func (d *desk) works() {
 	d.t.Helper()
 	before := d.count(ledger.Breached)
-	inbox, now := d.Sim.Inboxes()[0], d.now()
+	inbox, now := d.Sim.Inboxes()[0], d.Now()
 	d.want[d.Sim.CustomerOpens(now.Add(-40*time.Minute), inbox, "Hello?")] = ledger.Breached
 	answered := d.Sim.CustomerOpens(now.Add(-time.Second), inbox, "Hello?")
 	d.Sim.AgentReplies(now, answered)
@@ -180,7 +165,7 @@ const holderEnv = "APP_TEST_HOLDS"
 
 // hold keeps others from writing a SQLite file until its input ends.
 func hold(name string) {
-	db, err := sql.Open("sqlite", name+"?_txlock=immediate")
+	db, err := sql.Open("sqlite", name+"?_txlock=immediate&_busy_timeout=60000") // the daemon writes, too
 	if err == nil {
 		_, err = db.Begin()
 	}

@@ -116,7 +116,10 @@ func (s *trap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.next.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	close(s.struck)
-	<-s.dead
+	select {
+	case <-s.dead:
+	case <-r.Context().Done(): // also when a test ends before
+	}
 }
 
 // set serves a Chatwoot and the services of drafts through the trap, and returns
@@ -134,7 +137,7 @@ func (s *trap) set(t *testing.T) (sim *chatwootsim.Server, address string, envir
 	t.Cleanup(server.Close)
 	return sim, server.URL, append(apptest.DraftSettings(server.URL),
 		"CHATWOOT_BASE_URL="+server.URL, "CHATWOOT_TOKEN="+apptest.Token, fmt.Sprint("CHATWOOT_ACCOUNT_ID=", chatwootsim.DemoAccountID),
-		"LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "ARTIFACTS_DIR="+t.TempDir(), "DATA_DIR="+t.TempDir(), "POLL_INTERVAL=1h",
+		"LISTEN_ADDR=127.0.0.1:0", "WEBHOOK_LISTEN_ADDR=127.0.0.1:0", "ARTIFACTS_DIR="+t.TempDir(), "DATA_DIR="+t.TempDir(), "POLL_INTERVAL=1h", "MAINTENANCE_RRULE=off",
 	)
 }
 
@@ -251,11 +254,17 @@ func TestKilledAtEveryStep(t *testing.T) {
 // conversation is neither cancelled nor held up.
 func TestAReplyThatIsNotConfirmedYetAnswersOneMessage(t *testing.T) {
 	looked := make(chan struct{}, 100)
-	mine := &trap{match: posts(false), after: true, served: func(r *http.Request) {
-		if r.Method == http.MethodGet && r.URL.Query().Has("after") {
-			looked <- struct{}{}
+	mine := &trap{match: posts(false), after: true}
+	mine.served = func(r *http.Request) {
+		if r.Method != http.MethodGet || !r.URL.Query().Has("after") {
+			return
 		}
-	}}
+		select {
+		case <-mine.struck:
+			looked <- struct{}{}
+		default:
+		}
+	}
 	sim, address, environ := mine.set(t)
 	p := startProcess(t, append(environ, "POLL_INTERVAL=5s"))
 	defer func() { p.kill() }()
@@ -283,9 +292,6 @@ func TestAReplyThatIsNotConfirmedYetAnswersOneMessage(t *testing.T) {
 	mine.armed.Store(true)
 	approve(pending[0])
 	mine.strikes(t)
-	for len(looked) > 0 {
-		<-looked
-	}
 	select { // the daemon sees that the conversation has changed
 	case <-looked:
 	case <-time.After(time.Minute):

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -88,24 +89,27 @@ func (c *consumer) settings() []string {
 	return []string{"WEBHOOK_FORWARD_URL=" + c.URL, "WEBHOOK_FORWARD_SECRET=" + forwardSecret}
 }
 
-// listening starts a daemon that the simulated Chatwoot tells of everything.
+// listening starts a daemon that the simulated Chatwoot tells of everything, and
+// waits for its database: what comes before may be lost.
 func listening(t *testing.T, settings ...string) *apptest.Daemon {
 	t.Helper()
 	d := apptest.Start(t, append([]string{"CHATWOOT_WEBHOOK_SECRET=" + hookSecret}, settings...)...)
+	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
 	return d
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	if !soon(holds) {
-		t.Fatalf("not within two minutes: %s", what)
+	// What came in a webhook that is lost takes a minute and a half to be found.
+	if !within(3*time.Minute, holds) {
+		t.Fatalf("not within three minutes: %s", what)
 	}
 }
 
-// soon reports whether something comes to hold within two minutes.
-func soon(holds func() bool) bool {
-	enough := time.After(2 * time.Minute)
+// within reports whether something comes to hold in a time.
+func within(limit time.Duration, holds func() bool) bool {
+	enough := time.After(limit)
 	for !holds() {
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -126,6 +130,7 @@ func TestWebhooksReachTheBoardTheLedgerAndTheOtherService(t *testing.T) {
 	inbox := d.Sim.Inboxes()[0]
 	conv := d.Sim.CustomerOpens(time.Now(), inbox, "My parcel is lost.")
 	d.Await("/metrics", `chatwoot_sla_waiting_conversations\{inbox="\d+",level="normal"\} 1`)
+	d.Sim.Flush() // a webhook tells how things stand when it is sent
 	d.Sim.AgentReplies(time.Now(), conv)
 	d.Sim.SetStatus(time.Now(), conv, "resolved")
 	d.Await("/metrics", `chatwoot_sla_first_response_outcomes\{outcome="met",window="1h"\} 1`)
@@ -143,15 +148,13 @@ func TestWebhooksReachTheBoardTheLedgerAndTheOtherService(t *testing.T) {
 			t.Errorf("the message arrived as %q", body)
 		}
 	}
-	metrics := d.Await("/metrics", `chatwoot_sla_stage_attempts_total\{result="done",stage="settle"\} 2`)
-	for _, line := range []string{
+	for _, line := range []string{ // a job is done some time after others see what it did
+		`chatwoot_sla_stage_attempts_total{result="done",stage="settle"} 2`,
 		`chatwoot_sla_webhook_requests_total{event="message_created",result="accepted"} 1`,
 		`chatwoot_sla_webhook_requests_total{event="conversation_status_changed",result="accepted"} 1`,
 		`chatwoot_sla_stage_attempts_total{result="done",stage="forward"} 2`,
 	} {
-		if !strings.Contains(metrics, line) {
-			t.Errorf("the metrics lack %s", line)
-		}
+		d.Await("/metrics", regexp.QuoteMeta(line))
 	}
 	if err := d.Stop(); err != nil {
 		t.Error(err)
@@ -191,7 +194,6 @@ func TestDoubledWebhooksAreProcessedOnce(t *testing.T) {
 func TestEveryResolutionIsForwarded(t *testing.T) {
 	c := newConsumer(t)
 	d := listening(t, append(c.settings(), "POLL_INTERVAL=1h")...)
-	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	conv := d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "")
 	d.Sim.Flush() // a webhook tells how things stand when it is sent
 	d.Sim.SetStatus(time.Now(), conv, "resolved")
@@ -248,7 +250,6 @@ func TestTheQueueOverHTTP(t *testing.T) {
 		return len(list.Jobs) > 0
 	}
 
-	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	c.answer(http.StatusUnprocessableEntity)
 	d.Sim.CustomerOpens(time.Now(), d.Sim.Inboxes()[0], "My parcel is lost.")
 	eventually(t, "it is given up", dead)
@@ -328,7 +329,6 @@ func changeBooks(t *testing.T, d *apptest.Daemon, change func(*sql.DB) error) {
 func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
 	const token = "EXAMPLE-api-token-of-somebody"
 	d := listening(t, "API_TOKENS=morgan:"+token)
-	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,6 @@ func TestJobsOfWhatIsSwitchedOff(t *testing.T) {
 // leaves undone is counted.
 func TestJobsAreCountedWhileTheQueueDoesNotStart(t *testing.T) {
 	d := listening(t)
-	d.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	if err := d.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -382,8 +381,6 @@ func TestReplicasShareTheInbox(t *testing.T) {
 	database := "DATABASE_URL=" + pgtest.Database(t)
 	a := listening(t, append(c.settings(), database)...)
 	b := listening(t, append(c.settings(), database, "CHATWOOT_BASE_URL="+a.Chatwoot)...)
-	a.Await("/metrics", `chatwoot_sla_queue_jobs`)
-	b.Await("/metrics", `chatwoot_sla_queue_jobs`)
 	body := `{"event":"message_created","id":91004,"message_type":"incoming","private":false,"content":"x","created_at":"2026-06-22T09:16:02.417Z",` +
 		`"conversation":{"id":1482,"status":"open","created_at":1782119581},"account":{"id":` + fmt.Sprint(chatwootsim.DemoAccountID) + `}}`
 	said := map[string]int{}

@@ -119,7 +119,7 @@ func (f *Finder) Look(ctx context.Context) error {
 	}
 	now := f.o.Now()
 	from, to := now.Add(-missedFor), now.Add(-missedAfter)
-	if began.After(from) {
+	if began = began.Truncate(time.Second); began.After(from) { // Chatwoot tells whole seconds
 		from = began
 	}
 	looked := map[int64]look{} // forgets those that are no candidates any more

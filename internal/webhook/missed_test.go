@@ -61,7 +61,7 @@ func newSearch(t *testing.T) *search {
 				return each(page)
 			})
 		},
-		Began:      func(context.Context) (time.Time, error) { return noon.Add(-30 * time.Minute), nil },
+		Began:      func(context.Context) (time.Time, error) { return noon.Add(-30*time.Minute + 700*time.Millisecond), nil },
 		Now:        func() time.Time { return noon },
 		Registerer: prometheus.NewPedanticRegistry(),
 	})
@@ -118,6 +118,15 @@ func TestMessagesThatNoWebhookToldOfAreFound(t *testing.T) {
 	}
 	if s.requests.Load() != 1 {
 		t.Errorf("%d requests, want one: what is known costs none", s.requests.Load())
+	}
+}
+
+func TestAMessageOfTheSecondInWhichWebhooksBeganIsFound(t *testing.T) {
+	s := newSearch(t)
+	at := noon.Add(-30 * time.Minute)
+	conv := s.sim.CustomerOpens(at, s.sim.Inboxes()[0], "")
+	if got := s.look(webhook.Candidate{Conversation: conv, OpenedAt: at, Newest: 1, At: at}); len(got) != 1 {
+		t.Errorf("found %v, want one", got)
 	}
 }
 
