@@ -34,7 +34,7 @@ type desk struct {
 
 func openDesk(t *testing.T, at store.Options) *desk {
 	t.Helper()
-	settings := []string{"MAINTENANCE_RRULE=off"}
+	var settings []string
 	if at.DataDir != "" {
 		settings = append(settings, "DATA_DIR="+at.DataDir)
 	}

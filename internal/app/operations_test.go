@@ -20,11 +20,10 @@ import (
 	"github.com/hotdash/chatwoot-sla/internal/webhook"
 )
 
-// quick starts a daemon for which minutes pass in seconds, and which has no
-// maintenance of its own accord.
+// quick starts a daemon for which minutes pass in seconds.
 func quick(t *testing.T, settings ...string) *apptest.Daemon {
 	t.Helper()
-	return apptest.StartFast(t, time.Now(), 30, append([]string{"MAINTENANCE_RRULE=off"}, settings...)...)
+	return apptest.StartFast(t, time.Now(), 30, settings...)
 }
 
 const up = `(?s)chatwoot_sla_probe_success\{probe="authenticated_api"\} 1.*chatwoot_sla_probe_success\{probe="rails_health"\} 1`
@@ -46,7 +45,7 @@ func evidence(t *testing.T, d *apptest.Daemon, pattern string) string {
 // A window is opened by hand while the daemon runs. Chatwoot fails in it, and is
 // not back when it is over.
 func TestMaintenanceByHand(t *testing.T) {
-	d := quick(t)
+	d := quick(t, "MAINTENANCE_RRULE=off")
 	d.Await("/metrics", `chatwoot_sla_maintenance_active 0`)
 	d.Await("/metrics", up)
 
@@ -194,7 +193,7 @@ func TestIncident(t *testing.T) {
 // health alone would not show.
 func TestIncidentOfWebhooks(t *testing.T) {
 	c := newConsumer(t)
-	d := apptest.StartFast(t, time.Now(), 10, append(c.settings(), "CHATWOOT_WEBHOOK_SECRET="+hookSecret, "MAINTENANCE_RRULE=off")...)
+	d := apptest.StartFast(t, time.Now(), 10, append(c.settings(), "CHATWOOT_WEBHOOK_SECRET="+hookSecret)...)
 	c.now = d.Now
 	d.Await("/metrics", `chatwoot_sla_queue_jobs`) // a webhook that comes before the database is open may be lost
 	d.Sim.Subscribe(chatwootsim.Webhook{URL: d.Webhooks, Secret: hookSecret, Subscriptions: webhook.Subscriptions})
