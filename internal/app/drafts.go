@@ -320,10 +320,10 @@ func (d *drafts) reply(ctx context.Context, j queue.Job[pipeline.ReplyJob]) erro
 	if err != nil {
 		return judgeStep(err)
 	}
-	err = db.FinishReply(ctx, it.Message, outcome, d.monitor.ServerNow(), func(ctx context.Context, tx *sql.Tx) error {
+	kept, err := db.FinishReply(ctx, it.Message, outcome, d.monitor.ServerNow(), func(ctx context.Context, tx *sql.Tx) error {
 		return queue.CompleteTx(ctx, tx, j)
 	})
-	if err != nil {
+	if err != nil || !kept {
 		return err
 	}
 	d.metrics.Replied(outcome)

@@ -71,15 +71,19 @@ func (s *Store) PostingNote(ctx context.Context, message int64, was, since time.
 // attempt replaces what is on record of an attempt to post.
 func (s *Store) attempt(ctx context.Context, words, query string, message int64, was, since time.Time) (kept bool, err error) {
 	err = s.write(ctx, opApprovalWrite, words, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, s.sql(query), micros(since), message, micros(was))
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		kept = n == 1
+		kept, err = changed(tx.ExecContext(ctx, s.sql(query), micros(since), message, micros(was)))
 		return err
 	})
 	return kept && err == nil, err
+}
+
+// changed reports whether a statement has changed a row.
+func changed(res sql.Result, err error) (bool, error) {
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 // DropDraft forgets a draft.
@@ -121,16 +125,11 @@ func (s *Store) PutApproval(ctx context.Context, it pipeline.Item, with With) (f
 			string(it.Decision), text(it.DecidedBy), micros(it.DecidedAt), text(it.Reply), micros(it.AttemptedAt),
 			nullID(it.ReplyID), micros(it.SentAt), text(it.Reason),
 		}
-		res, err := tx.ExecContext(ctx, s.sql(`INSERT INTO main.approval_queue (`+itemColumns+`) VALUES `+
-			placeholders(1, len(args))+` ON CONFLICT (message) DO NOTHING`), args...)
+		fresh, err = changed(tx.ExecContext(ctx, s.sql(`INSERT INTO main.approval_queue (`+itemColumns+`) VALUES `+
+			placeholders(1, len(args))+` ON CONFLICT (message) DO NOTHING`), args...))
 		if err != nil {
 			return err
 		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		fresh = n == 1
 		if err := s.dropDraft(ctx, tx, it.Message); err != nil {
 			return err
 		}
@@ -411,21 +410,24 @@ func (s *Store) SendingReply(ctx context.Context, message int64, was, since time
 		WHERE message = $2 AND state = 'sending' AND attempted_at IS NOT DISTINCT FROM $3`, message, was, since)
 }
 
-// FinishReply keeps what became of the reply of an item.
-func (s *Store) FinishReply(ctx context.Context, message int64, o pipeline.Outcome, at time.Time, with With) error {
+// FinishReply keeps what became of the reply of an item. Kept is false if
+// somebody else was first.
+func (s *Store) FinishReply(ctx context.Context, message int64, o pipeline.Outcome, at time.Time, with With) (kept bool, err error) {
 	var sent time.Time
 	if o.State == pipeline.Sent {
 		sent = at
 	}
-	return s.write(ctx, opApprovalWrite, "keep what became of a reply", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue
+	err = s.write(ctx, opApprovalWrite, "keep what became of a reply", func(tx *sql.Tx) error {
+		kept, err = changed(tx.ExecContext(ctx, s.sql(`UPDATE main.approval_queue
 			SET state = $1, reply_message = $2, sent_at = $3, reason = $4, changed_at = $5
 			WHERE message = $6 AND state = 'sending'`),
-			string(o.State), nullID(o.Reply), micros(sent), text(o.Reason), at.UnixMicro(), message); err != nil {
+			string(o.State), nullID(o.Reply), micros(sent), text(o.Reason), at.UnixMicro(), message))
+		if err != nil {
 			return err
 		}
 		return with.do(ctx, tx)
 	})
+	return kept && err == nil, err
 }
 
 // CancelApprovals takes the items of some messages off the queue, those that

@@ -25,7 +25,7 @@ func pagesOfApprovals(t *testing.T, o store.Options) {
 		}, nil); err != nil || !taken {
 			t.Fatal(taken, err)
 		}
-		if err := s.FinishReply(t.Context(), message, pipeline.Outcome{State: end}, at, nil); err != nil {
+		if _, err := s.FinishReply(t.Context(), message, pipeline.Outcome{State: end}, at, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

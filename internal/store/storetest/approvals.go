@@ -187,11 +187,11 @@ func oneDecision(t *testing.T, o store.Options) {
 	ours := pipeline.OwnReply{Message: 11, Text: got.Reply, Since: Noon}
 	ownReplies(t, s, ours)
 	sent := pipeline.Outcome{State: pipeline.Sent, Reply: 500}
-	if err := s.FinishReply(t.Context(), 11, sent, Noon.Add(3*time.Minute), nil); err != nil {
-		t.Fatal(err)
+	if kept, err := s.FinishReply(t.Context(), 11, sent, Noon.Add(3*time.Minute), nil); err != nil || !kept {
+		t.Fatal(kept, err)
 	}
-	if err := s.FinishReply(t.Context(), 11, pipeline.Outcome{State: pipeline.Failed}, Noon.Add(4*time.Minute), nil); err != nil {
-		t.Fatal(err)
+	if kept, err := s.FinishReply(t.Context(), 11, pipeline.Outcome{State: pipeline.Failed}, Noon.Add(4*time.Minute), nil); err != nil || kept {
+		t.Errorf("what was sent has failed: kept %v, %v", kept, err)
 	}
 	got = item(t, s, 11)
 	if got.State != pipeline.Sent || got.ReplyID != 500 || !got.SentAt.Equal(Noon.Add(3*time.Minute)) {
@@ -221,7 +221,7 @@ func oneDecision(t *testing.T, o store.Options) {
 	if !decide(Noon.Add(72*time.Hour - time.Microsecond)) {
 		t.Error("no decision was taken just before")
 	}
-	if err := s.FinishReply(t.Context(), 12, pipeline.Outcome{State: pipeline.Failed, Reason: "no"}, Noon, nil); err != nil {
+	if _, err := s.FinishReply(t.Context(), 12, pipeline.Outcome{State: pipeline.Failed, Reason: "no"}, Noon, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !decide(Noon.Add(80 * time.Hour)) {
@@ -248,7 +248,7 @@ func lostRepliesAreSettled(t *testing.T, o store.Options) {
 	if kept, err := s.SendingReply(t.Context(), 11, time.Time{}, Noon); err != nil || !kept {
 		t.Fatal(kept, err)
 	}
-	if err := s.FinishReply(t.Context(), 11, pipeline.Outcome{State: pipeline.Unknown, Reason: "it broke off"}, Noon, nil); err != nil {
+	if _, err := s.FinishReply(t.Context(), 11, pipeline.Outcome{State: pipeline.Unknown, Reason: "it broke off"}, Noon, nil); err != nil {
 		t.Fatal(err)
 	}
 	if decide() {
