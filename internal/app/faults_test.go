@@ -204,5 +204,5 @@ func TestFileThatAnotherProcessHolds(t *testing.T) {
 			t.Error(err)
 		}
 	}, "ledger_write")
-	d.said("another program holds the file: close it", "the ledger is written again")
+	d.said("another program holds the file", "the ledger is written again")
 }

@@ -15,7 +15,7 @@ func TestLimitMemory(t *testing.T) {
 		name     string
 		of, want int64
 	}{
-		{"without a limit there is one", math.MaxInt64, 76 << 20},
+		{"without a limit there is one", math.MaxInt64, 62 << 20},
 		{"the operator's own limit stays", 500 << 20, 500 << 20},
 		{"a smaller one, too", 50 << 20, 50 << 20},
 	}

@@ -201,6 +201,10 @@ func (sqliteEngine) noTable(err error) bool {
 
 func (e sqliteEngine) explain(err error) error {
 	failed, ok := errors.AsType[*sqlite.Error](err)
+	if !ok && errors.Is(err, errBegin) && errors.Is(err, context.DeadlineExceeded) {
+		// Others of ours came first, and none of them got on.
+		return fmt.Errorf("%s: %w; another program holds the file, or its disk is very slow", e.file, err)
+	}
 	if !ok {
 		return err
 	}

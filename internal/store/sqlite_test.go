@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"fmt"
 	"io/fs"
@@ -218,6 +219,17 @@ func TestFileLockedByAnotherProgram(t *testing.T) {
 	wantWords(t, err, "another program holds the file")
 	if _, err := s.Running(t.Context()); err != nil {
 		t.Errorf("reading beside a writer: %v", err)
+	}
+	first, err := s.Writer().Conn(t.Context()) // as those have it who wait for the file
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err = s.Write(short, put(1))
+	wantWords(t, err, "deadline exceeded", "another program holds the file")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)

@@ -271,7 +271,7 @@ func (s *Store) write(ctx context.Context, operation, words string, f func(*sql.
 	return s.do(ctx, operation, words, func() error {
 		tx, err := s.writer.BeginTx(ctx, nil)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errBegin, err)
 		}
 		defer func() { _ = tx.Rollback() }() // nothing to undo after a commit
 		if err := f(tx); err != nil {
@@ -280,6 +280,9 @@ func (s *Store) write(ctx context.Context, operation, words string, f func(*sql.
 		return tx.Commit()
 	})
 }
+
+// errBegin says that nothing was written yet.
+var errBegin = errors.New("begin to write")
 
 // Ready returns when the tables are there and up to date.
 func (s *Store) Ready(ctx context.Context) error {
