@@ -527,7 +527,13 @@ func TestAnOutageSilencesOnlyTheStagesThatAskChatwoot(t *testing.T) {
 		a.Labels["stage"] = stage
 		return a
 	}
-	post(t, am, outage(t), of("settle", "ChatwootStageDown"), of("reply", "ChatwootStageDown"), of("settle", "ChatwootDeadLetters"))
+	down := []alert{outage(t), of("settle", "ChatwootDeadLetters")}
+	want := []string{"ChatwootDeadLetters"}
+	for _, stage := range []string{"settle", "draft", "note", "reply"} {
+		down = append(down, of(stage, "ChatwootStageDown"))
+		want = append(want, "ChatwootStageDown")
+	}
+	post(t, am, down...)
 	silent := func(want ...string) {
 		t.Helper()
 		promtest.Await(t, 3*time.Minute, fmt.Sprintf("%q alone to be silent", want), func() error {
@@ -538,9 +544,9 @@ func TestAnOutageSilencesOnlyTheStagesThatAskChatwoot(t *testing.T) {
 			return err
 		})
 	}
-	silent("ChatwootDeadLetters", "ChatwootStageDown", "ChatwootStageDown")
+	silent(want...)
 	post(t, am, of("forward", "ChatwootStageDown"), of("forward", "ChatwootDeadLetters"), of("reply", "ChatwootDeadLetters"), raised(t, "ChatwootSlow", nil))
-	silent("ChatwootDeadLetters", "ChatwootSlow", "ChatwootStageDown", "ChatwootStageDown")
+	silent(slices.Insert(want, 1, "ChatwootSlow")...)
 }
 
 // shown returns how many alerts Alertmanager has, and the names of those that

@@ -437,15 +437,15 @@ func TestRunbook7EndToEndWebhookFlow(t *testing.T) {
 	t.Run("within three seconds", func(t *testing.T) {
 		d := apptest.StartDrafting(t)
 		d.Assist.Inject(chatwootsim.Fault{Kind: chatwootsim.FaultLatency, Delay: time.Second})
-		var took []time.Duration
-		for range 5 { // a machine may stand still for once; what the daemon itself waits for comes every time
+		took := make([]time.Duration, 5)
+		for i := range took {
 			began := time.Now()
 			d.Item(opens(d, question))
-			took = append(took, time.Since(began))
-			if slices.Min(took) <= 3*time.Second {
-				return
-			}
+			took[i] = time.Since(began)
 		}
-		t.Errorf("with services that answer in one second each it took %v", took)
+		slices.Sort(took)
+		if took[2] > 3*time.Second { // the machine may stand still now and then, the daemon may not
+			t.Errorf("with services that answer in one second each it took %v", took)
+		}
 	})
 }

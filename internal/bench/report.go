@@ -32,6 +32,7 @@ turns in the same run, so they carry over to other machines; the last column doe
 
 Measured on %s, %s.
 To repeat: ` + "`make bench`" + `, which needs five minutes, 2 GB of memory and nothing beyond loopback, and rewrites this file.
+[What is missed, and why](performance.md).
 
 `
 

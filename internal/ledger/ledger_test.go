@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type watched struct {
 	writes int
 	rows   int
 	fail   error
+	lost   error // of counting alone
 }
 
 func (w *watched) Newest(ctx context.Context, ids []int64) (map[int64]ledger.Entry, error) {
@@ -67,7 +69,7 @@ func (w *watched) Write(ctx context.Context, b ledger.Batch) ([]ledger.Key, erro
 
 func (w *watched) Tallies(ctx context.Context, since []time.Time) ([]map[int64]ledger.Tally, error) {
 	w.mu.Lock()
-	fail := w.fail
+	fail := cmp.Or(w.fail, w.lost)
 	w.mu.Unlock()
 	if fail != nil {
 		return nil, fail
@@ -921,28 +923,32 @@ func TestRunTriesAgainAndSaysOnceThatTheStoreFails(t *testing.T) {
 	}
 }
 
-func TestRunSaysThatOutcomesAreNotWrittenAlsoAfterCountingHasFailed(t *testing.T) {
+func TestRunTellsEachOutageOfWritingWhateverBecomesOfCounting(t *testing.T) {
 	r := newRig(t, sqlite(t))
-	r.store.failWith(errors.New("no store"))
+	r.store.lost = errors.New("no count")
 	n := run(t, r)
 	n.until(t, 10*time.Second)
-	n.Observe([]ledger.Observation{answered(1, minute(1))})
-	for range 2 {
+	for i := range 2 {
+		r.store.failWith(errors.New("no store"))
+		n.Observe([]ledger.Observation{answered(int64(i+1), minute(1))})
+		for range 2 {
+			n.until(t, 10*time.Second)
+			n.pass(10 * time.Second)
+		}
 		n.until(t, 10*time.Second)
+		r.store.failWith(nil)
 		n.pass(10 * time.Second)
+		n.until(t, 10*time.Second) // counting fails still
 	}
-	n.until(t, 10*time.Second)
 	n.stop()
-	var warned []string
-	for _, e := range r.logs.FilterLevelExact(zapcore.WarnLevel).FilterMessageSnippet("levels and pages go on").All() {
-		warned = append(warned, e.Message)
+	var told []string
+	for _, e := range r.logs.All() {
+		told = append(told, e.Message)
 	}
-	want := []string{
-		"computing the breach ratio failed; levels and pages go on without it",
-		"writing the ledger failed; levels and pages go on without it",
-	}
-	if !slices.Equal(warned, want) {
-		t.Errorf("it said %q", warned)
+	outage := []string{"writing the ledger failed; levels and pages go on without it", "the ledger is written again"}
+	want := slices.Concat([]string{"computing the breach ratio failed; levels and pages go on without it"}, outage, outage)
+	if !slices.Equal(told, want) {
+		t.Errorf("it said %q", told)
 	}
 }
 

@@ -445,16 +445,20 @@ func (l *Ledger) Unwritten() int {
 // then it writes what is left, and returns nil.
 func (l *Ledger) Run(ctx context.Context) error {
 	var (
-		failing   = map[string]bool{} // what has failed since all worked, each told once
+		failing   = map[string]bool{} // each is told once
 		refreshed time.Time
 		took      time.Duration // by the last refresh
 	)
-	try := func(what string, f func(context.Context) error) bool {
+	try := func(what, again string, f func(context.Context) error) bool {
 		limited, cancel := context.WithTimeout(ctx, ioTimeout)
 		defer cancel()
 		err := f(limited)
 		switch {
 		case err == nil:
+			if failing[what] {
+				delete(failing, what)
+				l.log.Info(again)
+			}
 			return true
 		case ctx.Err() != nil:
 		case !failing[what]:
@@ -466,7 +470,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 		return false
 	}
 	for ctx.Err() == nil {
-		good := try("writing the ledger", l.Flush)
+		good := try("writing the ledger", "the ledger is written again", l.Flush)
 		wait := retryInterval
 		if good {
 			due := refreshed.Add(refreshInterval)
@@ -474,7 +478,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 				due = refreshed.Add(min(refreshInterval, max(refreshSpacing, refreshShare*took)))
 			}
 			if now := l.now(); !due.After(now) {
-				if good = try("computing the breach ratio", l.Refresh); good {
+				if good = try("computing the breach ratio", "the breach ratio is computed again", l.Refresh); good {
 					refreshed, due = now, now.Add(refreshInterval)
 					took = l.now().Sub(now)
 				}
@@ -482,10 +486,6 @@ func (l *Ledger) Run(ctx context.Context) error {
 			if good {
 				wait = due.Sub(l.now())
 			}
-		}
-		if good && len(failing) > 0 {
-			clear(failing)
-			l.log.Info("the ledger is written again")
 		}
 		select {
 		case <-ctx.Done():

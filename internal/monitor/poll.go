@@ -60,8 +60,8 @@ func (m *Monitor) pollOnce(ctx context.Context) bool {
 
 // changes reads what changed since the last good poll. Chatwoot counts the
 // window back from when it answers, so an answer that came late, say because the
-// request had to wait for the budget, may begin too late: then it is asked once
-// more, for as much longer.
+// request had to wait for the budget, may begin too late: then it is asked again,
+// for as much longer.
 func (m *Monitor) changes(ctx context.Context, client *chatwoot.Client) (delta chatwoot.Page, window time.Duration, err error) {
 	margin := overlap
 	for {

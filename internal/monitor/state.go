@@ -60,7 +60,7 @@ type state struct {
 // record is a conversation that is open, or was and has no outcome yet. There
 // may be 100,000 of them.
 type record struct {
-	packed
+	packedFacts
 	version    sla.Instant
 	seenAt     sla.Instant // Chatwoot's time when it last sent the row, rather too early
 	left       *leaving    // nil while it is open
@@ -155,7 +155,7 @@ func (s *state) apply(c chatwoot.Conversation, seen time.Time) (moved bool) {
 	rec.assignee = s.name(c.Assignee)
 	rec.team = s.name(c.Team)
 	rec.generation = s.generation
-	rec.packed = pack(facts(c, rec.facts(), s.handoffs[c.ID]))
+	rec.packedFacts = packFacts(facts(c, rec.facts(), s.handoffs[c.ID]))
 	s.consider(c.ID, rec)
 	s.note(c.ID, rec)
 	return moved

@@ -42,15 +42,15 @@ type Board struct {
 type inbox struct {
 	id      int64
 	policy  Policy
-	entries []packed
+	entries []packedEntry
 	waiting int
 	late    int
 	unknown int
 	oldest  time.Time // the first start among the waiting; zero: nobody waits
 }
 
-// packed is an Entry in less than two thirds of the space.
-type packed struct {
+// packedEntry is an Entry in less than two thirds of the space.
+type packedEntry struct {
 	id, inbox                   int64
 	start, deadline, answeredAt Instant
 	contact, assignee           string
@@ -59,30 +59,29 @@ type packed struct {
 	rank                        uint8
 }
 
-func pack(e Entry) packed {
-	return packed{
+func pack(e Entry) packedEntry {
+	return packedEntry{
 		id: e.ID, inbox: e.Inbox, contact: e.Contact, assignee: e.Assignee, state: e.Clock.State, unsettled: e.Clock.Unsettled, rank: e.Clock.rank(),
 		start: At(e.Clock.Start), deadline: At(e.Clock.Deadline), answeredAt: At(e.Clock.AnsweredAt),
 	}
 }
 
-func (e packed) clock() Clock {
-	return Clock{State: e.state, Unsettled: e.unsettled, Start: e.start.Time(), Deadline: e.deadline.Time(), AnsweredAt: e.answeredAt.Time()}
-}
-
-func (e packed) entry() Entry {
-	return Entry{ID: e.id, Inbox: e.inbox, Clock: e.clock(), Contact: e.contact, Assignee: e.assignee}
+func (e packedEntry) entry() Entry {
+	return Entry{
+		ID: e.id, Inbox: e.inbox, Contact: e.contact, Assignee: e.assignee,
+		Clock: Clock{State: e.state, Unsettled: e.unsettled, Start: e.start.Time(), Deadline: e.deadline.Time(), AnsweredAt: e.answeredAt.Time()},
+	}
 }
 
 // NewBoard returns the Board of the given open conversations, about size of
 // them, whose deadlines p made. Inboxes without an open conversation are listed
 // when known names them.
 func NewBoard(p Promises, size int, of iter.Seq[Entry], known []int64) *Board {
-	entries := make([]packed, 0, size)
+	entries := make([]packedEntry, 0, size)
 	for e := range of {
 		entries = append(entries, pack(e))
 	}
-	slices.SortFunc(entries, func(a, b packed) int {
+	slices.SortFunc(entries, func(a, b packedEntry) int {
 		return cmp.Or(
 			cmp.Compare(a.inbox, b.inbox),
 			cmp.Compare(a.rank, b.rank),
@@ -238,7 +237,8 @@ func (b *Board) List(now time.Time, keep func(Listed) bool) []Listed {
 	var out []Listed
 	for _, in := range b.inboxes {
 		for _, e := range in.entries {
-			if l := (Listed{e.entry(), in.policy.Level(e.clock(), now)}); keep(l) {
+			e := e.entry()
+			if l := (Listed{e, in.policy.Level(e.Clock, now)}); keep(l) {
 				out = append(out, l)
 			}
 		}

@@ -334,7 +334,7 @@ func (r *Reader) WaitingApprovals(ctx context.Context) (messages map[int64][]int
 func (r *Reader) OwnReplies(ctx context.Context, conversation int64) (ours []pipeline.OwnReply, err error) {
 	err = r.do(ctx, opApprovalRead, "read the approved replies of a conversation", func() error {
 		rows, err := r.db.QueryContext(ctx, r.sql(`SELECT message, reply_message, reply, attempted_at FROM main.approval_queue
-			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL)`), conversation)
+			WHERE conversation = $1 AND (reply_message IS NOT NULL OR attempted_at IS NOT NULL AND state IN ('sending', 'unknown', 'settled'))`), conversation)
 		if err != nil {
 			return err
 		}

@@ -201,11 +201,10 @@ func (sqliteEngine) noTable(err error) bool {
 
 func (e sqliteEngine) explain(err error) error {
 	failed, ok := errors.AsType[*sqlite.Error](err)
-	if !ok && errors.Is(err, errBegin) && errors.Is(err, context.DeadlineExceeded) {
-		// Others of ours came first, and none of them got on.
-		return fmt.Errorf("%s: %w; another program holds the file, or its disk is very slow", e.file, err)
-	}
 	if !ok {
+		if errors.Is(err, errBegin) && errors.Is(err, context.DeadlineExceeded) { // others of ours came first, and did not get on
+			return fmt.Errorf("%s: %w; another program holds the file, its disk is slow, or a long write of ours is under way", e.file, err)
+		}
 		return err
 	}
 	hint := ""

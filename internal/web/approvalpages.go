@@ -67,7 +67,7 @@ func (s *server) decideOnPage(w http.ResponseWriter, r *http.Request, by string)
 		return
 	}
 	v := pipeline.Verdict{Action: r.PostFormValue("action"), Reply: r.PostFormValue("reply"), Reason: r.PostFormValue("reason"), By: by}
-	it, code, problem := s.settle(r.Context(), it, v)
+	it, code, problem := s.take(r.Context(), it, v)
 	switch code {
 	case http.StatusOK:
 		redirect(w, strconv.FormatInt(it.Message, 10))

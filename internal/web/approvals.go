@@ -213,7 +213,7 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, by string) {
 	if !ok {
 		return
 	}
-	it, code, problem := s.settle(r.Context(), it, pipeline.Verdict{Action: ask.Action, Reply: ask.Reply, Reason: ask.Reason, By: by})
+	it, code, problem := s.take(r.Context(), it, pipeline.Verdict{Action: ask.Action, Reply: ask.Reply, Reason: ask.Reason, By: by})
 	switch code {
 	case http.StatusOK:
 		WriteJSON(w, code, s.approvalDoc(it, s.State().Now))
@@ -224,9 +224,9 @@ func (s *server) decide(w http.ResponseWriter, r *http.Request, by string) {
 	}
 }
 
-// settle takes a decision about an item, and returns the item as it is then.
+// take takes a decision about an item, and returns the item as it is then.
 // Problem is why the decision was not taken.
-func (s *server) settle(ctx context.Context, it pipeline.Item, v pipeline.Verdict) (after pipeline.Item, code int, problem string) {
+func (s *server) take(ctx context.Context, it pipeline.Item, v pipeline.Verdict) (after pipeline.Item, code int, problem string) {
 	var (
 		taken bool
 		err   error
@@ -249,13 +249,17 @@ func (s *server) settle(ctx context.Context, it pipeline.Item, v pipeline.Verdic
 	case after.Message == 0:
 		return after, http.StatusNotFound, "the approval has just been purged"
 	case v.Action == pipeline.Settle:
-		return after, http.StatusConflict, fmt.Sprintf("only a reply that is %s can be settled, and this item is %s", pipeline.Unknown, after.State)
+		problem = fmt.Sprintf("only a reply that is %s can be settled, and this item is %s", pipeline.Unknown, after.State)
+		if after.State == pipeline.Settled {
+			problem = "the item was " + after.Reason + " before"
+		}
+		return after, http.StatusConflict, problem
 	}
-	return after, http.StatusConflict, "this decision was not taken: " + settledBy(after)
+	return after, http.StatusConflict, "this decision was not taken: " + whyNot(after)
 }
 
-// settledBy says why an item cannot be decided.
-func settledBy(it pipeline.Item) string {
+// whyNot says why an item cannot be decided.
+func whyNot(it pipeline.Item) string {
 	switch {
 	case it.State == pipeline.Pending:
 		return "the item has run out"

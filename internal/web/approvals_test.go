@@ -305,7 +305,7 @@ func TestAReplyThatMayNotHaveBeenSentIsSettledOnce(t *testing.T) {
 	if status, to, _ := decide(t, c, s, url.Values{"action": {"settle"}}); status != http.StatusSeeOther || to != "71" || it.State != pipeline.Settled {
 		t.Errorf("%d, to %q; the item is %+v", status, to, it)
 	}
-	if status, _, body := decide(t, c, s, url.Values{"action": {"settle"}}); status != http.StatusConflict || !strings.Contains(body, "Only a reply that is unknown can be settled, and this item is settled") {
+	if status, _, body := decide(t, c, s, url.Values{"action": {"settle"}}); status != http.StatusConflict || !strings.Contains(body, "The item was settled by ada before") {
 		t.Errorf("once more: %d\n%s", status, body)
 	}
 }
