@@ -190,7 +190,8 @@ const longestReply = 150_000
 var ErrNothingToSend = errors.New("there is no draft to approve: write a reply, with action edit")
 
 // Judge returns what a verdict makes of an item: its decision, and what is to be
-// sent if anything is.
+// sent if anything is. Settle is none of them: it decides nothing, and is kept as
+// it is said.
 func (it Item) Judge(v Verdict) (Decision, string, error) {
 	switch v.Action {
 	case "approve":

@@ -59,7 +59,7 @@ type packedEntry struct {
 	rank                        uint8
 }
 
-func pack(e Entry) packedEntry {
+func packEntry(e Entry) packedEntry {
 	return packedEntry{
 		id: e.ID, inbox: e.Inbox, contact: e.Contact, assignee: e.Assignee, state: e.Clock.State, unsettled: e.Clock.Unsettled, rank: e.Clock.rank(),
 		start: At(e.Clock.Start), deadline: At(e.Clock.Deadline), answeredAt: At(e.Clock.AnsweredAt),
@@ -79,7 +79,7 @@ func (e packedEntry) entry() Entry {
 func NewBoard(p Promises, size int, of iter.Seq[Entry], known []int64) *Board {
 	entries := make([]packedEntry, 0, size)
 	for e := range of {
-		entries = append(entries, pack(e))
+		entries = append(entries, packEntry(e))
 	}
 	slices.SortFunc(entries, func(a, b packedEntry) int {
 		return cmp.Or(
